@@ -1,0 +1,374 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// RecordVersion is the version of purchase records that this controller writes
+// and understands. A record of another version is held, never reinterpreted.
+const RecordVersion int32 = 1
+
+// The actions that a purchase can stand for.
+const (
+	// ActionNew buys a new certificate.
+	ActionNew = "New"
+	// ActionImport records a certificate that the account already has; it costs
+	// nothing.
+	ActionImport = "Import"
+	// ActionHandOut gives a request the certificate that was bought for the same
+	// key; it costs nothing. It stands on orders only.
+	ActionHandOut = "HandOut"
+)
+
+// The outcomes of an attempt to place an order.
+const (
+	// OutcomeAccepted says that regfish took the order and named its id.
+	OutcomeAccepted = "Accepted"
+	// OutcomeRejected says that regfish refused the order in its own words.
+	OutcomeRejected = "Rejected"
+	// OutcomeNotSent says that no byte of the order left the controller, or that
+	// regfish turned it away before making an order.
+	OutcomeNotSent = "NotSent"
+	// OutcomeUnknown says that the order may or may not have been placed.
+	OutcomeUnknown = "Unknown"
+)
+
+// Beneficiary is who a purchase was made for, as of its creation.
+type Beneficiary struct {
+	// namespace of the request.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace"`
+
+	// certificateName is the Certificate that owns the request, if one does.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	CertificateName string `json:"certificateName,omitempty"`
+
+	// requestName of the CertificateRequest.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	RequestName string `json:"requestName"`
+
+	// requestUID of the CertificateRequest.
+	// +kubebuilder:validation:Type=string
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	RequestUID types.UID `json:"requestUID"`
+}
+
+// Writer is the process that made an attempt.
+type Writer struct {
+	// podUID of the pod the process ran in; empty outside a cluster.
+	// +kubebuilder:validation:Type=string
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	PodUID types.UID `json:"podUID,omitempty"`
+
+	// startNonce is drawn anew by every process, so that two processes of one
+	// pod can be told apart.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	StartNonce string `json:"startNonce"`
+}
+
+// Attempt is one attempt to place the order of a purchase. It is written before
+// the order is sent, and its outcome is added once it is known.
+// +kubebuilder:validation:XValidation:rule="self.time == oldSelf.time && self.requestUID == oldSelf.requestUID && self.writer == oldSelf.writer && self.clusterUID == oldSelf.clusterUID && self.keyFingerprint == oldSelf.keyFingerprint",message="an attempt is immutable but for its outcome"
+// +kubebuilder:validation:XValidation:rule="has(self.baselineIDs) == has(oldSelf.baselineIDs) && (!has(self.baselineIDs) || self.baselineIDs == oldSelf.baselineIDs)",message="baselineIDs is immutable"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.outcome) || (has(self.outcome) && self.outcome == oldSelf.outcome)",message="outcome is set once"
+type Attempt struct {
+	// number of the attempt; attempts are counted, never ordered by time.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Number int32 `json:"number"`
+
+	// time at which the intent was written.
+	// +required
+	Time metav1.MicroTime `json:"time"`
+
+	// requestUID of the CertificateRequest that the attempt was made for.
+	// +kubebuilder:validation:Type=string
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	RequestUID types.UID `json:"requestUID"`
+
+	// writer is the process that made the attempt.
+	// +required
+	Writer Writer `json:"writer"`
+
+	// clusterUID is the UID of the namespace kube-system of the cluster that the
+	// attempt was made in.
+	// +kubebuilder:validation:Type=string
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	ClusterUID types.UID `json:"clusterUID"`
+
+	// keyFingerprint tells API keys apart without showing them.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	KeyFingerprint string `json:"keyFingerprint"`
+
+	// baselineIDs are the certificates sharing a name that the account had
+	// before the order was sent: none of them is its result.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MaxLength=128
+	BaselineIDs []string `json:"baselineIDs,omitempty"`
+
+	// outcome of the attempt, once known.
+	// +optional
+	Outcome *Outcome `json:"outcome,omitempty"`
+}
+
+// Outcome is how an attempt ended.
+type Outcome struct {
+	// result is Accepted, Rejected, NotSent or Unknown.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	Result string `json:"result"`
+
+	// final says that the same order will be refused again, so that only a
+	// changed request can succeed.
+	// +optional
+	Final bool `json:"final,omitempty"`
+
+	// httpStatus that regfish answered with; absent if it did not answer.
+	// +optional
+	HTTPStatus int32 `json:"httpStatus,omitempty"`
+
+	// message says what happened; vendor text in it is bounded and stripped of
+	// control characters.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Message string `json:"message,omitempty"`
+
+	// time at which the outcome was known.
+	// +required
+	Time metav1.MicroTime `json:"time"`
+}
+
+// Successor announces the next purchase of the same names. A purchase with a
+// successor gets no further attempt.
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a successor is immutable"
+type Successor struct {
+	// number of the purchase that is announced.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Number int32 `json:"number"`
+
+	// action of the purchase that is announced.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	Action string `json:"action"`
+
+	// requestUID of the CertificateRequest that the purchase is made for.
+	// +kubebuilder:validation:Type=string
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	RequestUID types.UID `json:"requestUID"`
+
+	// time of the announcement.
+	// +required
+	Time metav1.MicroTime `json:"time"`
+}
+
+// PurchaseSpec records what was decided, what was sent and how it ended. It
+// survives a backup that drops status.
+// +kubebuilder:validation:XValidation:rule="self.recordVersion == oldSelf.recordVersion && self.namesHash == oldSelf.namesHash && self.number == oldSelf.number && self.endpoint == oldSelf.endpoint && self.issuerRef == oldSelf.issuerRef && self.beneficiary == oldSelf.beneficiary && self.action == oldSelf.action && self.sku == oldSelf.sku && self.commonName == oldSelf.commonName && self.dnsNames == oldSelf.dnsNames && self.request == oldSelf.request && self.dcvMethod == oldSelf.dcvMethod && self.validityDays == oldSelf.validityDays",message="a purchase is immutable but for attempts, successors and certificateID"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.certificateID) || (has(self.certificateID) && self.certificateID == oldSelf.certificateID)",message="certificateID is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.attempts) || (has(self.attempts) && oldSelf.attempts.all(o, self.attempts.exists(n, n.number == o.number)))",message="attempts are only added"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.successors) || (has(self.successors) && oldSelf.successors.all(o, self.successors.exists(n, n.number == o.number)))",message="successors are only added"
+type PurchaseSpec struct {
+	// recordVersion of this record.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	RecordVersion int32 `json:"recordVersion"`
+
+	// namesHash names the set of purchases that one order at a time may be
+	// placed in: the first 16 hexadecimal digits of SHA-256 over the endpoint
+	// and the names, without regard to a leading "www.".
+	// +required
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{16}$`
+	// +kubebuilder:validation:MaxLength=16
+	NamesHash string `json:"namesHash"`
+
+	// number of the purchase in that set; 0 for a plan, which stands for a
+	// purchase that a person has to decide on and was never sent.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Number int32 `json:"number"`
+
+	// endpoint of the API that the order is placed at.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Endpoint string `json:"endpoint"`
+
+	// issuerRef is the issuer that the request named.
+	// +required
+	IssuerRef IssuerRef `json:"issuerRef"`
+
+	// beneficiary is who the purchase was made for.
+	// +required
+	Beneficiary Beneficiary `json:"beneficiary"`
+
+	// action is New or Import.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	Action string `json:"action"`
+
+	// sku that is bought.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	SKU string `json:"sku"`
+
+	// commonName that is ordered.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	CommonName string `json:"commonName"`
+
+	// dnsNames that are ordered, the common name among them.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=250
+	// +kubebuilder:validation:items:MaxLength=253
+	DNSNames []string `json:"dnsNames"`
+
+	// request is the certificate signing request, PEM.
+	// +required
+	// +kubebuilder:validation:MaxLength=65536
+	Request []byte `json:"request"`
+
+	// dcvMethod that the order asks for.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	DCVMethod DCVMethod `json:"dcvMethod"`
+
+	// validityDays that are bought.
+	// +required
+	ValidityDays int32 `json:"validityDays"`
+
+	// attempts to place the order. Each is written before the order is sent.
+	// +optional
+	// +listType=map
+	// +listMapKey=number
+	// +kubebuilder:validation:MaxItems=50
+	Attempts []Attempt `json:"attempts,omitempty"`
+
+	// successors announce later purchases of the same names.
+	// +optional
+	// +listType=map
+	// +listMapKey=number
+	// +kubebuilder:validation:MaxItems=50
+	Successors []Successor `json:"successors,omitempty"`
+
+	// certificateID is the vendor's id of the certificate. It is set once: by
+	// the vendor's answer to the order, or at the creation of an Import.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	CertificateID string `json:"certificateID,omitempty"`
+}
+
+// PurchaseStatus is what the vendor last said about a purchase.
+type PurchaseStatus struct {
+	// state in one word; see docs/spec for each. It is derived from conditions.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	State State `json:"state,omitempty"`
+
+	// message says in one sentence what is waited for and who has to act.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+
+	// vendor is what regfish last said.
+	// +optional
+	Vendor *Vendor `json:"vendor,omitempty"`
+
+	// completionURL is the page on which a person finishes the order.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	CompletionURL string `json:"completionURL,omitempty"`
+
+	// dcv lists the records that prove control of the names.
+	// +optional
+	DCV *DCVStatus `json:"dcv,omitempty"`
+
+	// serialNumber of the issued certificate, as regfish writes it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	SerialNumber string `json:"serialNumber,omitempty"`
+
+	// notBefore of the issued certificate.
+	// +optional
+	NotBefore *metav1.Time `json:"notBefore,omitempty"`
+
+	// notAfter of the issued certificate.
+	// +optional
+	NotAfter *metav1.Time `json:"notAfter,omitempty"`
+
+	// contractNotBefore is the beginning of what was paid for.
+	// +optional
+	ContractNotBefore *metav1.Time `json:"contractNotBefore,omitempty"`
+
+	// contractNotAfter is the end of what was paid for.
+	// +optional
+	ContractNotAfter *metav1.Time `json:"contractNotAfter,omitempty"`
+
+	// conditions of the purchase: Placed, Held, ActionRequired, Issued.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// RegfishPurchase is one entry of the ledger: what regfish bills.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=rfp,categories=cert-manager
+// +kubebuilder:selectablefield:JSONPath=`.spec.namesHash`
+// +kubebuilder:selectablefield:JSONPath=`.spec.beneficiary.namespace`
+// +kubebuilder:selectablefield:JSONPath=`.spec.beneficiary.certificateName`
+// +kubebuilder:selectablefield:JSONPath=`.spec.certificateID`
+// +kubebuilder:selectablefield:JSONPath=`.spec.action`
+// +kubebuilder:selectablefield:JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="Namespace",type=string,JSONPath=`.spec.beneficiary.namespace`
+// +kubebuilder:printcolumn:name="Certificate",type=string,JSONPath=`.spec.beneficiary.certificateName`
+// +kubebuilder:printcolumn:name="Action",type=string,JSONPath=`.spec.action`
+// +kubebuilder:printcolumn:name="SKU",type=string,JSONPath=`.spec.sku`
+// +kubebuilder:printcolumn:name="ID",type=string,JSONPath=`.spec.certificateID`
+// +kubebuilder:printcolumn:name="Contract Until",type=string,JSONPath=`.status.contractNotAfter`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Common Name",type=string,priority=1,JSONPath=`.spec.commonName`
+// +kubebuilder:printcolumn:name="Completion URL",type=string,priority=1,JSONPath=`.status.completionURL`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.message`
+type RegfishPurchase struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata of the object.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec records what was decided, what was sent and how it ended.
+	// +required
+	Spec PurchaseSpec `json:"spec"`
+
+	// status is what the vendor last said.
+	// +optional
+	Status PurchaseStatus `json:"status,omitempty"`
+}
+
+// RegfishPurchaseList is a list of RegfishPurchases.
+// +kubebuilder:object:root=true
+type RegfishPurchaseList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []RegfishPurchase `json:"items"`
+}

@@ -1,0 +1,113 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command regfish-issuer is the controller. It holds flags and wiring only.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	purchasecontroller "github.com/regfish/regfish-issuer/internal/controller/purchase"
+	"github.com/regfish/regfish-issuer/internal/operator"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// version is set when a release is built.
+var version = "dev"
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "regfish-issuer:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	o := operator.Options{
+		Version:        version,
+		LeaderElection: true,
+		WriterGrace:    purchasecontroller.DefaultWriterGrace,
+		PodUID:         os.Getenv("POD_UID"),
+		ServiceAccount: os.Getenv("POD_NAMESPACE") + ":" + os.Getenv("POD_SERVICE_ACCOUNT"),
+	}
+	var endpoints, hosts, namespaces, format string
+	var verbosity int
+	flags := flag.NewFlagSet("regfish-issuer", flag.ContinueOnError)
+	flags.StringVar(&o.LedgerNamespace, "ledger-namespace", os.Getenv("POD_NAMESPACE"), "namespace of the RegfishPurchases and of the leader election's Lease (default: the pod's)")
+	flags.StringVar(&o.ClusterResourceNamespace, "cluster-resource-namespace", os.Getenv("POD_NAMESPACE"), "namespace of the Secrets that RegfishClusterIssuers name (default: the pod's)")
+	flags.StringVar(&namespaces, "namespaces", "", "comma-separated namespaces whose requests are served (default: all)")
+	flags.StringVar(&endpoints, "allowed-endpoints", "https://api.regfish.com", "comma-separated endpoints that an issuer's spec.url may name")
+	flags.StringVar(&hosts, "console-hosts", "", "comma-separated hosts whose pages may be shown as completion URLs, beside those under an endpoint's own domain")
+	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8080", "address of the metrics endpoint; 0 for none")
+	flags.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 for none")
+	flags.BoolVar(&o.LeaderElection, "leader-elect", true, "elect a leader; switch it off only where there can never be a second process")
+	flags.IntVar(&o.Concurrency, "concurrency", 16, "how many objects of each kind are worked on at once; an order that is being sent takes a place until regfish answers")
+	flags.DurationVar(&o.PollInterval, "poll-interval", purchasecontroller.DefaultLook, "pause between two looks at a fresh purchase; it grows with the purchase's age")
+	flags.StringVar(&format, "log-format", "text", "text or json")
+	flags.IntVar(&verbosity, "log-verbosity", 0, "0 for what matters to people, more for what matters to developers")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q: only flags are taken", flags.Arg(0))
+	}
+	if o.LedgerNamespace == "" {
+		return fmt.Errorf("--ledger-namespace is needed outside a pod: the namespace that records what is bought")
+	}
+	if o.ClusterResourceNamespace == "" {
+		return fmt.Errorf("--cluster-resource-namespace is needed outside a pod: the namespace of the Secrets of RegfishClusterIssuers")
+	}
+	o.Namespaces, o.ConsoleHosts = list(namespaces), list(strings.ToLower(hosts))
+	for _, raw := range list(endpoints) {
+		endpoint, err := regfish.CanonicalEndpoint(raw)
+		if err != nil {
+			return fmt.Errorf("--allowed-endpoints: %w", err)
+		}
+		o.AllowedEndpoints = append(o.AllowedEndpoints, endpoint)
+	}
+	if err := logTo(format, verbosity); err != nil {
+		return err
+	}
+	var err error
+	if o.REST, err = ctrl.GetConfig(); err != nil {
+		return fmt.Errorf("find the API server: %w", err)
+	}
+	return operator.Run(ctrl.SetupSignalHandler(), o)
+}
+
+// list splits a comma-separated flag.
+func list(s string) []string {
+	var out []string
+	for _, part := range strings.Split(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// logTo sends every log line, of ours and of the libraries, to standard error.
+func logTo(format string, verbosity int) error {
+	options := &slog.HandlerOptions{Level: slog.Level(-verbosity)}
+	var handler slog.Handler
+	switch format {
+	case "text":
+		handler = slog.NewTextHandler(os.Stderr, options)
+	case "json":
+		handler = slog.NewJSONHandler(os.Stderr, options)
+	default:
+		return fmt.Errorf("--log-format %q: use text or json", format)
+	}
+	logger := logr.FromSlogHandler(handler)
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+	return nil
+}

@@ -1,0 +1,165 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
+)
+
+// patience is how long a step may take. Each takes a second or two.
+const patience = "15s"
+
+// dv is the main job: one domain-validated certificate.
+func dv(ctx context.Context, s *stage) error {
+	if err := s.install(ctx, apiKey); err != nil {
+		return err
+	}
+	if err := s.shell.run(ctx,
+		"kubectl wait --for=condition=Ready rfci/regfish --timeout=30s",
+		"kubectl get rfci -o wide",
+	); err != nil {
+		return err
+	}
+	if err := s.ask(ctx); err != nil {
+		return err
+	}
+	return s.seeItThrough(ctx)
+}
+
+// install does what whoever runs the cluster does: it starts the controller and
+// tells it which account pays.
+func (s *stage) install(ctx context.Context, key string) error {
+	s.heading("Whoever runs the cluster says which account pays")
+	if err := s.shell.run(ctx, "kubectl create namespace regfish-issuer"); err != nil {
+		return err
+	}
+	s.say("(the controller starts)")
+	if err := s.startController(ctx); err != nil {
+		return err
+	}
+	if err := errors.Join(
+		s.shell.write("api-key", key+"\n"),
+		s.shell.write("issuer.yaml", fmt.Sprintf(issuerManifest, s.url, base64.StdEncoding.EncodeToString(s.vendor.ServerCA()))),
+	); err != nil {
+		return err
+	}
+	return s.shell.run(ctx,
+		"kubectl create secret generic regfish-api -n regfish-issuer --from-file=api-key",
+		"cut -c -72 issuer.yaml",
+		"kubectl apply -f issuer.yaml",
+	)
+}
+
+// ask does what a tenant does.
+func (s *stage) ask(ctx context.Context) error {
+	s.heading("A tenant asks for a certificate")
+	if err := s.shell.write("certificate.yaml", certificateManifest); err != nil {
+		return err
+	}
+	return s.shell.run(ctx,
+		"kubectl create namespace shop",
+		"cat certificate.yaml",
+		"kubectl apply -f certificate.yaml",
+	)
+}
+
+// seeItThrough follows the order until the Secret is there.
+func (s *stage) seeItThrough(ctx context.Context) error {
+	records, err := s.waitForDNS(ctx)
+	if err != nil {
+		return err
+	}
+
+	s.heading("Your DNS automation reads the order and sets the record")
+	if s.broken == breakGate {
+		s.say("(-break=gate: the simulator will deliver a certificate for another key)")
+		s.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointDownload, Kind: simulator.FaultWrongKey, Times: -1})
+	}
+	if err := s.shell.write("dns.yaml", dnsManifest); err != nil {
+		return err
+	}
+	if err := s.shell.run(ctx, "kubectl create namespace dns", "kubectl apply -f dns.yaml"); err != nil {
+		return err
+	}
+	if err := s.startDNS(ctx); err != nil {
+		return err
+	}
+	if err := s.checkValidation(ctx, records); err != nil {
+		return err
+	}
+
+	s.heading("The certificate is verified and becomes a Secret")
+	if err := s.checkCertificate(ctx); err != nil {
+		return err
+	}
+
+	s.heading("Whoever pays looks at the ledger")
+	if s.broken == breakLedger {
+		s.say("(-break=ledger: somebody sends the same order once more, past the controller)")
+		if err := s.buyAgain(ctx); err != nil {
+			return err
+		}
+	}
+	return s.checkLedger(ctx, 1)
+}
+
+// waitForDNS shows an order that waits for its records, and returns them.
+func (s *stage) waitForDNS(ctx context.Context) ([]v1alpha1.DNSRecord, error) {
+	s.heading("The order is placed, and says what it waits for")
+	if err := s.shell.run(ctx,
+		"kubectl wait --for=create regfishorder/www-1 -n shop --timeout="+patience,
+		"kubectl wait --for=condition=ValidationPublished=false regfishorder/www-1 -n shop --timeout="+patience,
+		"kubectl get certificates,certificaterequests,regfishorders -n shop",
+		"kubectl get certificaterequests -n shop -o wide",
+		"kubectl describe regfishorder www-1 -n shop | sed -n '/Conditions:/,/^  Message:/p'",
+		"kubectl events -n shop",
+		"kubectl get regfishpurchases -n regfish-issuer",
+		"kubectl get regfishorder www-1 -n shop -o jsonpath='{.status.dcv.records}'",
+	); err != nil {
+		return nil, err
+	}
+	var order v1alpha1.RegfishOrder
+	if err := s.client.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "www-1"}, &order); err != nil {
+		return nil, fmt.Errorf("read order: %w", err)
+	}
+	if order.Status.DCV == nil || len(order.Status.DCV.Records) == 0 {
+		return nil, &failure{"validation", errors.New("the order names no record in .status.dcv.records")}
+	}
+	return order.Status.DCV.Records, nil
+}
+
+// buyAgain sends the same order to the vendor, as a program without a ledger
+// would after a lost reply.
+func (s *stage) buyAgain(ctx context.Context) error {
+	var cr cmapi.CertificateRequest
+	if err := s.client.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "www-1"}, &cr); err != nil {
+		return fmt.Errorf("read request: %w", err)
+	}
+	key, err := regfish.ParseKey([]byte(apiKey))
+	if err != nil {
+		return err
+	}
+	c, err := regfish.New(regfish.Config{Endpoint: s.url, Key: key, CABundle: s.vendor.ServerCA()})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	result := c.Order(ctx, regfish.OrderRequest{
+		SKU: "RapidSSL", CommonName: "www.example.com", CSR: string(cr.Spec.Request), DCVMethod: "dns-cname-token",
+	}, func() error { return nil })
+	if result.Outcome != regfish.Accepted {
+		return fmt.Errorf("buy again: %w", result.Err)
+	}
+	return nil
+}

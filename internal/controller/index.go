@@ -1,0 +1,75 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+)
+
+// Indexes of the cache. Those of purchases carry the name of the field where the
+// API server can select by it too.
+const (
+	// OrdersByIssuer finds the orders that name an issuer, by its Ref.
+	OrdersByIssuer = "issuer"
+	// OrdersByPurchase finds the orders that show a purchase or wait for it.
+	OrdersByPurchase = "status.purchaseRef.name"
+	// PurchasesByRecord finds the purchases that want a validation record, by the
+	// record's name.
+	PurchasesByRecord = "status.dcv.records.name"
+	// PurchasesByIssuer finds the purchases made with an issuer, by its Ref.
+	PurchasesByIssuer = "spec.issuerRef"
+)
+
+// Index adds the indexes to the cache. It is called once, before the cache
+// starts.
+func Index(ctx context.Context, cache client.FieldIndexer) error {
+	for _, i := range []struct {
+		object client.Object
+		field  string
+		values func(client.Object) []string
+	}{
+		{&v1alpha1.RegfishOrder{}, OrdersByIssuer, func(o client.Object) []string {
+			order := o.(*v1alpha1.RegfishOrder)
+			ref := v1alpha1.IssuerRef{Kind: order.Spec.IssuerRef.Kind, Name: order.Spec.IssuerRef.Name}
+			if ref.Kind != v1alpha1.KindClusterIssuer {
+				ref.Namespace = order.Namespace
+			}
+			return []string{ref.String()}
+		}},
+		{&v1alpha1.RegfishOrder{}, OrdersByPurchase, func(o client.Object) []string {
+			if ref := o.(*v1alpha1.RegfishOrder).Status.PurchaseRef; ref != nil {
+				return []string{ref.Name}
+			}
+			return nil
+		}},
+		{&v1alpha1.RegfishPurchase{}, purchase.FieldNamesHash, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.RegfishPurchase).Spec.NamesHash}
+		}},
+		{&v1alpha1.RegfishPurchase{}, PurchasesByIssuer, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.RegfishPurchase).Spec.IssuerRef.String()}
+		}},
+		{&v1alpha1.RegfishPurchase{}, PurchasesByRecord, func(o client.Object) []string {
+			p := o.(*v1alpha1.RegfishPurchase)
+			if p.Status.DCV == nil || purchase.Resting(p) {
+				return nil
+			}
+			var names []string
+			for _, r := range p.Status.DCV.Records {
+				names = append(names, r.Name)
+			}
+			return names
+		}},
+	} {
+		if err := cache.IndexField(ctx, i.object, i.field, i.values); err != nil {
+			return fmt.Errorf("index %T by %s: %w", i.object, i.field, err)
+		}
+	}
+	return nil
+}

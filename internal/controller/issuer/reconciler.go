@@ -1,0 +1,139 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package issuer
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/controller"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// How often an issuer is looked at again.
+const (
+	againWhileNotReady = time.Minute
+	againWhileReady    = 10 * time.Minute
+)
+
+// maxMessage bounds the message of Ready, in bytes.
+const maxMessage = 1024
+
+// +kubebuilder:rbac:groups=certmanager.regfish.com,resources=regfishissuers;regfishclusterissuers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=certmanager.regfish.com,resources=regfishissuers/status;regfishclusterissuers/status,verbs=patch
+
+// Options of a Reconciler.
+type Options struct {
+	// Client reads the cache and writes status.
+	Client client.Client
+	// Connect returns a client of the vendor, or a *credentials.Problem.
+	Connect func(context.Context, v1alpha1.Issuer) (Vendor, error)
+	// Ledger is the ledger of this controller.
+	Ledger v1alpha1.Ledger
+	// Clock tells the time.
+	Clock clock.PassiveClock
+}
+
+// Reconciler checks the issuers of one kind.
+type Reconciler struct {
+	Options
+	kind string
+}
+
+// New returns a Reconciler for the given kind of issuer.
+func New(kind string, o Options) *Reconciler { return &Reconciler{Options: o, kind: kind} }
+
+// Register adds the reconciler to the manager. Changes of status do not wake it:
+// it would answer its own writes and those of every purchase. An annotation does,
+// so that whoever has mended a Secret need not wait for the next look.
+func (r *Reconciler) Register(mgr ctrl.Manager) error {
+	object := client.Object(&v1alpha1.RegfishIssuer{})
+	if r.kind == v1alpha1.KindClusterIssuer {
+		object = &v1alpha1.RegfishClusterIssuer{}
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named(strings.ToLower(r.kind)).
+		For(object, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Complete(r)
+}
+
+// Reconcile looks at one issuer.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	issuer, err := purchase.LookUpIssuer(ctx, r.Client, v1alpha1.IssuerRef{Kind: r.kind, Namespace: req.Namespace, Name: req.Name})
+	if err != nil || issuer == nil || !issuer.GetDeletionTimestamp().IsZero() {
+		return reconcile.Result{}, err
+	}
+	findings, err := check(ctx, r.Connect, issuer)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	var made v1alpha1.RegfishPurchaseList
+	if err := r.Client.List(ctx, &made, client.InNamespace(r.Ledger.Namespace), client.MatchingFields{controller.PurchasesByIssuer: issuer.Ref().String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return reconcile.Result{}, fmt.Errorf("list purchases: %w", err)
+	}
+	before := issuer.DeepCopyObject().(client.Object)
+	*issuer.GetStatus() = status(issuer, findings, r.Ledger, made.Items, r.Clock.Now())
+	if !equality.Semantic.DeepEqual(before, issuer) {
+		if err := r.Client.Status().Patch(ctx, issuer, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+			return reconcile.Result{}, client.IgnoreNotFound(err)
+		}
+	}
+	return reconcile.Result{RequeueAfter: again(issuer)}, nil
+}
+
+// again is the pause until the next look, spread so that many issuers do not ask
+// at once.
+func again(issuer v1alpha1.Issuer) time.Duration {
+	pause := againWhileNotReady
+	if meta.IsStatusConditionTrue(issuer.GetStatus().Conditions, v1alpha1.ConditionReady) {
+		pause = againWhileReady
+	}
+	return pause - time.Duration(rand.Int64N(int64(pause/5))) //nolint:gosec // spreading load needs no secrecy
+}
+
+// status is the status of an issuer after a look at it.
+func status(issuer v1alpha1.Issuer, f Findings, ledger v1alpha1.Ledger, made []v1alpha1.RegfishPurchase, now time.Time) v1alpha1.IssuerStatus {
+	s := *issuer.GetStatus()
+	s.Conditions = append([]metav1.Condition(nil), s.Conditions...)
+	if s.Ledger == nil {
+		s.Ledger = &ledger
+	}
+	if f.Product != nil || (s.Product != nil && !strings.EqualFold(s.Product.SKU, issuer.GetSpec().SKU)) {
+		s.Product = f.Product
+	}
+	// The use of the limit is rebuilt from the ledger before the issuer is Ready:
+	// a re-created or restored issuer has forgotten it.
+	slots, buckets := purchase.SlotsOf(issuer, made, now)
+	s.Purchases = purchase.UsageOf(slots, buckets)
+	ready := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: issuer.GetGeneration()}
+	switch {
+	case *s.Ledger != ledger:
+		ready.Reason = v1alpha1.ReasonLedgerElsewhere
+		ready.Message = fmt.Sprintf("the purchases of this issuer are recorded in namespace %s (uid %s), and this controller records in %s (uid %s): another installation serves it. Remove one of the two.",
+			s.Ledger.Namespace, s.Ledger.NamespaceUID, ledger.Namespace, ledger.NamespaceUID)
+	case f.Problem != nil:
+		ready.Reason, ready.Message = f.Problem.Reason, f.Problem.Message
+	default:
+		ready.Status, ready.Reason = metav1.ConditionTrue, v1alpha1.ReasonChecked
+		ready.Message = fmt.Sprintf("regfish accepts the key and offers %s.", s.Product.SKU)
+	}
+	ready.Message = regfish.Sanitise(ready.Message, maxMessage)
+	meta.SetStatusCondition(&s.Conditions, ready)
+	return s
+}

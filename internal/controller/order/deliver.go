@@ -1,0 +1,141 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package order
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	cmutil "github.com/cert-manager/cert-manager/pkg/api/util"
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/pki"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// Pauses between attempts to fetch a certificate, and for how long a delivery
+// that cannot be read is fetched again before a person is asked.
+const (
+	firstFetch  = 5 * time.Second
+	lastFetch   = 5 * time.Minute
+	fetchFor    = time.Hour
+	refusedLook = time.Hour
+)
+
+// deliver fetches the certificate of p, checks it, and hands it to the request.
+// It returns how that went and when to try again.
+func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.RegfishPurchase) (*purchase.Delivery, time.Duration, error) {
+	issuedAt := r.Clock.Now()
+	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionIssued); c != nil {
+		issuedAt = c.LastTransitionTime.Time
+	}
+	since := r.Clock.Now().Sub(issuedAt)
+	pause := min(lastFetch, max(firstFetch, since/4))
+	vendor, err := r.Spender.Connect(ctx, in.issuer)
+	if err != nil {
+		return &purchase.Delivery{Later: "the certificate is issued and cannot be fetched: " + err.Error()}, pause, nil
+	}
+	now, err := vendor.Certificate(ctx, p.Spec.CertificateID)
+	if err != nil {
+		return &purchase.Delivery{Later: "the certificate is issued and cannot be fetched: " + err.Error()}, pause, nil
+	}
+	if !purchase.Usable(now) {
+		// What the vendor says has changed since the purchase was looked at: the
+		// ledger is told, and the next decision is made on that.
+		return &purchase.Delivery{Later: "regfish does not say issued any more."}, pause, r.tell(ctx, p, now)
+	}
+	delivery, err := vendor.Download(ctx, p.Spec.CertificateID)
+	switch kind := regfish.KindOf(err); {
+	case kind == regfish.KindUnreadable && since > fetchFor:
+		return r.refuse(ctx, p, "regfish delivers nothing that can be read as a certificate: "+err.Error())
+	case err != nil:
+		return &purchase.Delivery{Later: "the certificate is issued and is fetched again: " + err.Error()}, pause, nil
+	}
+	bundle, err := pki.Gate(delivery, r.expect(in, p))
+	var refusal *pki.Refusal
+	switch {
+	case errors.As(err, &refusal) && refusal.Class.Wait():
+		return &purchase.Delivery{Later: refusal.Message}, pause, nil
+	case errors.As(err, &refusal) && refusal.Class.Refetch() && since <= fetchFor:
+		return &purchase.Delivery{Later: "what regfish delivers cannot be read and is fetched again: " + refusal.Message}, pause, nil
+	case err != nil:
+		return r.refuse(ctx, p, fmt.Sprintf("regfish delivers a certificate for %s that may not be published: %v", p.Spec.CertificateID, err))
+	}
+	if err := r.publish(ctx, in, bundle); err != nil {
+		return nil, 0, err
+	}
+	return done(bundle), 0, r.clear(ctx, p, bundle)
+}
+
+// expect is what the certificate has to be. What this ledger ordered itself cannot
+// be older than the order; what was imported can.
+func (r *Reconciler) expect(in *input, p *v1alpha1.RegfishPurchase) pki.Expect {
+	e := pki.Expect{Request: in.csr, Now: r.Clock.Now()}
+	if first := purchase.FirstIntent(p); !first.IsZero() {
+		e.NotBefore = first.Add(-pki.MaxBackdate)
+	}
+	return e
+}
+
+func done(b *pki.Bundle) *purchase.Delivery {
+	notBefore, notAfter := metav1.NewTime(b.Leaf.NotBefore), metav1.NewTime(b.Leaf.NotAfter)
+	return &purchase.Delivery{Done: true, SerialNumber: fmt.Sprintf("%x", b.Leaf.SerialNumber), NotBefore: &notBefore, NotAfter: &notAfter}
+}
+
+// publish hands the certificate to the request and makes it Ready, in one write
+// that fails if the request changed since it was read.
+func (r *Reconciler) publish(ctx context.Context, in *input, b *pki.Bundle) error {
+	before := in.request.DeepCopy()
+	cr := in.request.DeepCopy()
+	cr.Status.Certificate, cr.Status.CA = b.Certificate, b.CA
+	cmutil.SetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "The certificate was bought at regfish and verified.")
+	if err := r.Client.Status().Patch(ctx, cr, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("hand the certificate to the request: %w", err)
+	}
+	return nil
+}
+
+// refuse records that the certificate may not be published. It is looked at again
+// from time to time: regfish may mend what it delivers. It is never bought again.
+func (r *Reconciler) refuse(ctx context.Context, p *v1alpha1.RegfishPurchase, message string) (*purchase.Delivery, time.Duration, error) {
+	return &purchase.Delivery{Refused: message}, refusedLook, r.patch(ctx, p, purchase.Refuse(p, message))
+}
+
+// clear takes a refusal back after a delivery passed, and completes the dates that
+// the vendor did not give.
+func (r *Reconciler) clear(ctx context.Context, p *v1alpha1.RegfishPurchase, b *pki.Bundle) error {
+	s := p.Status
+	if meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionHeld) {
+		s = purchase.Refuse(p, "")
+	}
+	if s.NotBefore == nil || s.NotAfter == nil {
+		d := done(b)
+		s.NotBefore, s.NotAfter = d.NotBefore, d.NotAfter
+	}
+	return r.patch(ctx, p, s)
+}
+
+// tell records what the vendor says of p now.
+func (r *Reconciler) tell(ctx context.Context, p *v1alpha1.RegfishPurchase, c regfish.Certificate) error {
+	return r.patch(ctx, p, purchase.Observe(p, purchase.Observation{Now: r.Clock.Now(), Vendor: &c, RequestLive: true}))
+}
+
+func (r *Reconciler) patch(ctx context.Context, p *v1alpha1.RegfishPurchase, s v1alpha1.PurchaseStatus) error {
+	if equality.Semantic.DeepEqual(p.Status, s) {
+		return nil
+	}
+	before := p.DeepCopy()
+	p = p.DeepCopy()
+	p.Status = s
+	return r.Client.Status().Patch(ctx, p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}

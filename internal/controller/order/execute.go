@@ -1,0 +1,132 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package order
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/controller"
+	"github.com/regfish/regfish-issuer/internal/credentials"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// outcome is what came of a decision.
+type outcome struct {
+	// decision that was acted on: the spender decides again, on what it reads
+	// live. A zero step leaves the status alone.
+	decision purchase.Decision
+	delivery *purchase.Delivery
+}
+
+// execute takes the one step of a decision.
+func (r *Reconciler) execute(ctx context.Context, in *input, d purchase.Decision) (outcome, error) {
+	out := outcome{decision: d}
+	var err error
+	switch d.Step {
+	case purchase.StepBuy, purchase.StepRetry:
+		if out, err = r.spend(ctx, in); err != nil {
+			return outcome{}, err
+		}
+	case purchase.StepDeliver:
+		out.delivery, out.decision.LookAgain, err = r.deliver(ctx, in, d.Purchase)
+		if err != nil {
+			return outcome{}, err
+		}
+	case purchase.StepFollow, purchase.StepWait, purchase.StepQueue, purchase.StepHold, purchase.StepFail, purchase.StepImport:
+	}
+	if out.decision.Step == 0 {
+		return out, nil
+	}
+	return out, r.keepPlan(ctx, in, out.decision)
+}
+
+// spend has the spender decide again and buy.
+func (r *Reconciler) spend(ctx context.Context, in *input) (outcome, error) {
+	d, problem, err := r.Spender.Spend(ctx, client.ObjectKeyFromObject(in.request), in.request.UID)
+	switch {
+	case errors.Is(err, purchase.ErrGone):
+		return outcome{}, nil
+	case err != nil:
+		return outcome{}, err
+	}
+	if problem != nil {
+		if err := r.blame(ctx, in.issuer, *problem); err != nil {
+			return outcome{}, err
+		}
+	}
+	switch d.Step {
+	case purchase.StepImport:
+		// The record is there now; the next decision finds it.
+		d.LookAgain = controller.RetryPause
+	case purchase.StepHold, purchase.StepQueue, purchase.StepWait:
+		if d.LookAgain > 0 {
+			r.pauses.set(in.order.UID, r.Clock.Now().Add(d.LookAgain))
+		}
+	case purchase.StepBuy, purchase.StepRetry, purchase.StepFollow, purchase.StepDeliver, purchase.StepFail:
+	}
+	return outcome{decision: d}, nil
+}
+
+// blame makes the issuer not Ready after the vendor refused an order for what its
+// owner has to mend. The issuer's own check makes it Ready again.
+func (r *Reconciler) blame(ctx context.Context, issuer v1alpha1.Issuer, problem credentials.Problem) error {
+	live, err := purchase.LookUpIssuer(ctx, r.Spender.Live, issuer.Ref())
+	if err != nil || live == nil {
+		return err
+	}
+	before := live.DeepCopyObject().(client.Object)
+	meta.SetStatusCondition(&live.GetStatus().Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: live.GetGeneration(),
+		Reason: problem.Reason, Message: regfish.Sanitise(problem.Message, 1024),
+	})
+	return r.Client.Status().Patch(ctx, live, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}
+
+// keepPlan keeps a plan in the ledger for as long as the decision is to hold, and
+// removes it otherwise. A plan that another process just removed or made is left
+// to the next decision.
+func (r *Reconciler) keepPlan(ctx context.Context, in *input, d purchase.Decision) error {
+	if in.facts.Want.Endpoint == "" {
+		return nil
+	}
+	name := purchase.PlanName(in.facts.Want)
+	var plan *v1alpha1.RegfishPurchase
+	for i := range in.facts.Purchases {
+		if in.facts.Purchases[i].Name == name {
+			plan = &in.facts.Purchases[i]
+		}
+	}
+	if d.Step != purchase.StepHold {
+		if plan == nil {
+			return nil
+		}
+		uid, version := plan.UID, plan.ResourceVersion
+		return client.IgnoreNotFound(r.Client.Delete(ctx, plan, client.Preconditions{UID: &uid, ResourceVersion: &version}))
+	}
+	if plan == nil {
+		plan = purchase.New(in.facts.Want, r.Spender.Ledger, 0)
+		if err := r.Client.Create(ctx, plan); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create plan: %w", err)
+		} else if err != nil {
+			return err
+		}
+	}
+	before := plan.DeepCopy()
+	plan = plan.DeepCopy()
+	plan.Status = purchase.PlanStatus(plan.Status, d)
+	if equality.Semantic.DeepEqual(before.Status, plan.Status) {
+		return nil
+	}
+	return r.Client.Status().Patch(ctx, plan, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}

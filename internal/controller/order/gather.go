@@ -1,0 +1,82 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package order
+
+import (
+	"context"
+	"fmt"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/controller"
+	"github.com/regfish/regfish-issuer/internal/pki"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+)
+
+// input is what is known of an order before anything is decided.
+type input struct {
+	order   *v1alpha1.RegfishOrder
+	request *cmapi.CertificateRequest
+	csr     *pki.Request
+	issuer  v1alpha1.Issuer
+	facts   purchase.Facts
+}
+
+// gather reads the facts through the cache. It returns nil for an order that
+// there is nothing to do for: its request is gone, another one, not approved or
+// answered. That is also what makes a forged order powerless: only its name and
+// the UID in it are looked at, and both have to be those of a request that is to
+// be served.
+func (r *Reconciler) gather(ctx context.Context, o *v1alpha1.RegfishOrder) (*input, error) {
+	if !o.DeletionTimestamp.IsZero() || o.Name != o.Spec.RequestRef.Name {
+		return nil, nil
+	}
+	in := &input{order: o, request: &cmapi.CertificateRequest{}}
+	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(o), in.request); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	if in.request.UID != o.Spec.RequestRef.UID || in.request.Spec.IssuerRef.Group != v1alpha1.Group || !purchase.ToServe(in.request) {
+		return nil, nil
+	}
+	csr, problems := purchase.Preflight(in.request)
+	if len(problems) > 0 {
+		// The request controller says so on the request.
+		return nil, nil
+	}
+	in.csr = csr
+	var err error
+	in.facts, in.issuer, err = r.Spender.Facts(ctx, r.Client, in.request, csr, r.Clock.Now())
+	return in, err
+}
+
+// contenders are the purchases that want a record at a name where p wants one, p
+// among them.
+func (r *Reconciler) contenders(ctx context.Context, p *v1alpha1.RegfishPurchase) ([]purchase.Contender, error) {
+	if p == nil || p.Status.DCV == nil {
+		return nil, nil
+	}
+	var found []purchase.Contender
+	seen := map[string]bool{}
+	for _, record := range p.Status.DCV.Records {
+		var list v1alpha1.RegfishPurchaseList
+		if err := r.Client.List(ctx, &list, client.InNamespace(p.Namespace), client.MatchingFields{controller.PurchasesByRecord: record.Name}); err != nil {
+			return nil, fmt.Errorf("list purchases that want %s: %w", record.Name, err)
+		}
+		for i := range list.Items {
+			other := &list.Items[i]
+			if seen[other.Name] {
+				continue
+			}
+			seen[other.Name] = true
+			var orders v1alpha1.RegfishOrderList
+			if err := r.Client.List(ctx, &orders, client.MatchingFields{controller.OrdersByPurchase: other.Name}, client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {
+				return nil, fmt.Errorf("list orders of %s: %w", other.Name, err)
+			}
+			found = append(found, purchase.Contender{Purchase: other, Wanted: len(orders.Items) > 0})
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,104 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package order
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/controller"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+)
+
+// +kubebuilder:rbac:groups=cert-manager.io,resources=certificaterequests,verbs=get;list;watch
+// +kubebuilder:rbac:groups=cert-manager.io,resources=certificaterequests/status,verbs=patch
+// +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get
+// +kubebuilder:rbac:groups=certmanager.regfish.com,resources=regfishorders,verbs=get;list;watch
+// +kubebuilder:rbac:groups=certmanager.regfish.com,resources=regfishorders/status,verbs=patch
+// +kubebuilder:rbac:groups=certmanager.regfish.com,resources=regfishissuers;regfishclusterissuers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=certmanager.regfish.com,resources=regfishissuers/status;regfishclusterissuers/status,verbs=patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Options of a Reconciler.
+type Options struct {
+	// Client reads the cache and writes.
+	Client client.Client
+	// Spender buys, and gathers the facts of decisions.
+	Spender *purchase.Spender
+	// Recorder makes events.
+	Recorder events.EventRecorder
+	// Clock tells the time.
+	Clock clock.PassiveClock
+	// Concurrency is how many orders are worked on at once. One that is being sent
+	// to regfish takes a place for as long as regfish takes to answer.
+	Concurrency int
+}
+
+// Reconciler works on orders.
+type Reconciler struct {
+	Options
+	pauses pauses
+}
+
+// New returns a Reconciler.
+func New(o Options) *Reconciler { return &Reconciler{Options: o} }
+
+// Reconcile works on one order.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	var o v1alpha1.RegfishOrder
+	if err := r.Client.Get(ctx, req.NamespacedName, &o); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	in, err := r.gather(ctx, &o)
+	if err != nil || in == nil {
+		return reconcile.Result{}, err
+	}
+	d := purchase.Plan(in.facts)
+	if d.Step == purchase.StepBuy || d.Step == purchase.StepRetry {
+		if left := r.pauses.left(o.UID, r.Clock.Now()); left > 0 {
+			// Asked a moment ago, and the answer stands in the status.
+			return reconcile.Result{RequeueAfter: left}, nil
+		}
+	}
+	out, err := r.execute(ctx, in, d)
+	if err != nil {
+		return controller.Again(err)
+	}
+	return r.report(ctx, &o, in, out)
+}
+
+// pauses remembers, for decisions that cost the vendor a call, when they may be
+// made again. Losing them in a restart costs one call for each order.
+type pauses struct {
+	mu    sync.Mutex
+	until map[types.UID]time.Time
+}
+
+func (p *pauses) left(uid types.UID, now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	until, ok := p.until[uid]
+	if left := until.Sub(now); ok && left > 0 {
+		return left
+	}
+	delete(p.until, uid)
+	return 0
+}
+
+func (p *pauses) set(uid types.UID, until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.until == nil {
+		p.until = map[types.UID]time.Time{}
+	}
+	p.until[uid] = until
+}

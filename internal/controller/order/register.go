@@ -1,0 +1,88 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package order
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/controller"
+)
+
+// Register adds the reconciler to the manager. An order is woken by what it may
+// wait for: its purchase, a purchase that has the name it wants, and its issuer.
+func (r *Reconciler) Register(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("regfishorder").
+		// Its own writes of status need no answer.
+		For(&v1alpha1.RegfishOrder{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.RegfishPurchase{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfPurchase)).
+		Watches(&v1alpha1.RegfishIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfIssuer), builder.WithPredicates(usability)).
+		Watches(&v1alpha1.RegfishClusterIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfIssuer), builder.WithPredicates(usability)).
+		WithOptions(ctrlcontroller.Options{MaxConcurrentReconciles: r.Concurrency}).
+		Complete(r)
+}
+
+// usability lets through the changes of an issuer that can change a decision. The
+// count of purchases is not among them: it changes with every purchase, and would
+// wake every order of the issuer each time.
+var usability = predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, after := e.ObjectOld.(v1alpha1.Issuer), e.ObjectNew.(v1alpha1.Issuer)
+		a := meta.FindStatusCondition(before.GetStatus().Conditions, v1alpha1.ConditionReady)
+		b := meta.FindStatusCondition(after.GetStatus().Conditions, v1alpha1.ConditionReady)
+		return before.GetGeneration() != after.GetGeneration() || !equality.Semantic.DeepEqual(a, b)
+	},
+}
+
+// ordersOfIssuer finds the orders that are not at rest and name the issuer.
+func (r *Reconciler) ordersOfIssuer(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.orders(ctx, controller.OrdersByIssuer, o.(v1alpha1.Issuer).Ref().String())
+}
+
+// ordersOfPurchase finds the orders that show the purchase or wait for it, and
+// those that wait for a name it holds.
+func (r *Reconciler) ordersOfPurchase(ctx context.Context, o client.Object) []reconcile.Request {
+	p := o.(*v1alpha1.RegfishPurchase)
+	found := r.orders(ctx, controller.OrdersByPurchase, p.Name)
+	others, err := r.contenders(ctx, p)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "the orders that wait for a name are not woken by this event")
+	}
+	for _, c := range others {
+		if c.Purchase.Name != p.Name {
+			found = append(found, r.orders(ctx, controller.OrdersByPurchase, c.Purchase.Name)...)
+		}
+	}
+	return found
+}
+
+func (r *Reconciler) orders(ctx context.Context, field, value string) []reconcile.Request {
+	var list v1alpha1.RegfishOrderList
+	if err := r.Client.List(ctx, &list, client.MatchingFields{field: value}, client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "orders are not woken by this event", "field", field, "value", value)
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		switch list.Items[i].Status.State {
+		case v1alpha1.StateIssued, v1alpha1.StateFailed:
+		default:
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return requests
+}

@@ -1,0 +1,86 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package order
+
+import (
+	"context"
+	"fmt"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/controller"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+)
+
+// report shows what came of a decision, and says when to look again.
+func (r *Reconciler) report(ctx context.Context, o *v1alpha1.RegfishOrder, in *input, out outcome) (reconcile.Result, error) {
+	if out.decision.Step == 0 {
+		return reconcile.Result{}, nil
+	}
+	result := reconcile.Result{RequeueAfter: max(0, out.decision.LookAgain)}
+	contenders, err := r.contenders(ctx, out.decision.Purchase)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	before := o.DeepCopy()
+	o.Status = purchase.OrderStatus(before.Status, purchase.OrderFacts{
+		Want: in.facts.Want, Decision: out.decision, Contenders: contenders, Delivery: out.delivery,
+	})
+	if equality.Semantic.DeepEqual(before.Status, o.Status) {
+		return result, nil
+	}
+	if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return controller.Again(fmt.Errorf("show order: %w", err))
+	}
+	r.announce(before, o, in.request)
+	return result, nil
+}
+
+// announced are the transitions that make an event. A Warning asks somebody to
+// act, and is repeated on the Certificate, where its owner looks.
+var announced = []struct {
+	kind    string
+	status  metav1.ConditionStatus
+	reason  string
+	warning bool
+}{
+	{v1alpha1.ConditionPlaced, metav1.ConditionTrue, "", false},
+	{v1alpha1.ConditionHeld, metav1.ConditionTrue, "", true},
+	{v1alpha1.ConditionActionRequired, metav1.ConditionTrue, "", true},
+	{v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingDNS, true},
+	{v1alpha1.ConditionIssued, metav1.ConditionTrue, "", false},
+	{v1alpha1.ConditionIssued, metav1.ConditionFalse, "", true},
+}
+
+// announce makes the events of what changed: one for each transition, none for a
+// wait that goes on.
+func (r *Reconciler) announce(before, after *v1alpha1.RegfishOrder, cr *cmapi.CertificateRequest) {
+	for _, a := range announced {
+		now := meta.FindStatusCondition(after.Status.Conditions, a.kind)
+		if now == nil || now.Status != a.status || (a.reason != "" && now.Reason != a.reason) {
+			continue
+		}
+		if was := meta.FindStatusCondition(before.Status.Conditions, a.kind); was != nil && was.Status == now.Status && was.Reason == now.Reason {
+			continue
+		}
+		severity := corev1.EventTypeNormal
+		if a.warning {
+			severity = corev1.EventTypeWarning
+		}
+		r.Recorder.Eventf(after, nil, severity, now.Reason, a.kind, "%s", now.Message)
+		if owner := metav1.GetControllerOf(cr); a.warning && owner != nil && owner.Kind == cmapi.CertificateKind {
+			r.Recorder.Eventf(&cmapi.Certificate{
+				TypeMeta:   metav1.TypeMeta{APIVersion: owner.APIVersion, Kind: owner.Kind},
+				ObjectMeta: metav1.ObjectMeta{Namespace: cr.Namespace, Name: owner.Name, UID: owner.UID},
+			}, nil, severity, now.Reason, a.kind, "%s", now.Message)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package purchase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/controller"
+	"github.com/regfish/regfish-issuer/internal/credentials"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// observe finds out what there is to know about p, and when to do so again. It
+// asks the vendor at most once, and only when a look is due.
+func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (purchase.Observation, time.Duration, error) {
+	now := r.Clock.Now()
+	name := client.ObjectKeyFromObject(p)
+	age := now.Sub(p.CreationTimestamp.Time)
+	known := r.seen.since(name, now)
+	o := purchase.Observation{Now: now}
+	if p.Spec.CertificateID == "" {
+		var err error
+		if o.RequestLive, err = purchase.RequestLive(ctx, r.Spender.Live, p); err != nil {
+			return o, 0, err
+		}
+		writer := purchase.PendingWriter(p)
+		o.WriterAlive = r.Spender.Flying(p.Name) || (writer != nil && *writer != r.Spender.Writer && known < r.WriterGrace)
+		if o.WriterAlive {
+			return o, max(time.Second, r.WriterGrace-known), nil
+		}
+		return o, againWithoutOrder, nil
+	}
+	if purchase.Resting(p) {
+		return o, 0, nil
+	}
+	if age > unwantedAfter {
+		var orders v1alpha1.RegfishOrderList
+		if err := r.Client.List(ctx, &orders, client.MatchingFields{controller.OrdersByPurchase: p.Name}, client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {
+			return o, 0, fmt.Errorf("list orders: %w", err)
+		}
+		o.Unwanted = len(orders.Items) == 0
+	}
+	next := r.pause(age)
+	if left, looked := r.seen.left(name, now); left > 0 {
+		return o, left, nil
+	} else if !looked && p.Status.Vendor != nil {
+		// The answer to the order, or another process, told a moment ago or before
+		// the restart: all purchases at once need not be asked about now.
+		r.seen.look(name, now.Add(next))
+		return o, next, nil
+	}
+	r.seen.look(name, now.Add(next))
+	return o, next, r.ask(ctx, p, &o)
+}
+
+// ask asks the vendor about p. It is asked only at the endpoint that the purchase
+// was made at: a key must not go to another host.
+func (r *Reconciler) ask(ctx context.Context, p *v1alpha1.RegfishPurchase, o *purchase.Observation) error {
+	issuer, err := purchase.LookUpIssuer(ctx, r.Client, p.Spec.IssuerRef)
+	if err != nil {
+		return err
+	}
+	if issuer == nil {
+		o.Unread = notReady("order %s goes on at regfish and cannot be followed: there is no %s; create it again.", p.Spec.CertificateID, p.Spec.IssuerRef)
+		return nil
+	}
+	endpoint, err := r.Spender.Endpoint(issuer)
+	if err == nil && endpoint != p.Spec.Endpoint {
+		o.Unread = &purchase.IssuerProblem{Reason: v1alpha1.ReasonEndpointChanged, Message: fmt.Sprintf(
+			"order %s was placed at %s, and spec.url of %s is %s now: nothing is sent to either; set spec.url back, or finish the order at regfish.",
+			p.Spec.CertificateID, p.Spec.Endpoint, p.Spec.IssuerRef, endpoint)}
+		return nil
+	}
+	vendor, err := r.Spender.Connect(ctx, issuer)
+	var problem *credentials.Problem
+	if errors.As(err, &problem) {
+		o.Unread = notReady("order %s cannot be followed: %s", p.Spec.CertificateID, problem.Message)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	o.MayShow = func(url string) bool { return r.Spender.MayShow != nil && r.Spender.MayShow(issuer, url) }
+	c, err := vendor.Certificate(ctx, p.Spec.CertificateID)
+	switch regfish.KindOf(err) {
+	case regfish.KindNone:
+		if err != nil {
+			return err
+		}
+		o.Vendor = &c
+	case regfish.KindNotFound:
+		o.NotFound = true
+		o.Key = fmt.Sprintf("Secret %q of %s", issuer.GetSpec().APIKeySecretRef.Name, p.Spec.IssuerRef)
+	case regfish.KindUnauthorized, regfish.KindForbidden:
+		o.Unread = notReady("order %s cannot be followed: regfish refuses the API key of %s (%v).", p.Spec.CertificateID, p.Spec.IssuerRef, err)
+	default:
+		o.Unread = &purchase.IssuerProblem{Reason: v1alpha1.ReasonVendorUnavailable, Message: fmt.Sprintf("order %s stands at regfish, which could not be asked: %v.", p.Spec.CertificateID, err)}
+	}
+	return nil
+}
+
+func notReady(format string, args ...any) *purchase.IssuerProblem {
+	return &purchase.IssuerProblem{Reason: v1alpha1.ReasonIssuerNotReady, Message: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,184 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package purchase
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/controller"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+)
+
+// +kubebuilder:rbac:groups=certmanager.regfish.com,resources=regfishpurchases,verbs=get;list;watch;create;patch;delete,namespace=regfish-issuer
+// +kubebuilder:rbac:groups=certmanager.regfish.com,resources=regfishpurchases/status,verbs=patch,namespace=regfish-issuer
+
+// Defaults of Options.
+const (
+	// DefaultLook is the pause between two looks at a fresh purchase.
+	DefaultLook = 22 * time.Second
+	// lastLook is the longest pause between two looks.
+	lastLook = 30 * time.Minute
+	// DefaultWriterGrace is how long an attempt of another process may still be
+	// under way: the window in which its order may leave, the time an answer may
+	// take, and half a minute.
+	DefaultWriterGrace = purchase.WriteWindow + time.Minute + 30*time.Second
+	// againWithoutOrder is the pause before what nobody waits for is looked at.
+	againWithoutOrder = 10 * time.Minute
+	// unwantedAfter is how old a purchase without an order has to be before that
+	// is said: just after it was made its order does not show it yet.
+	unwantedAfter = time.Minute
+)
+
+// Options of a Reconciler.
+type Options struct {
+	// Client reads the cache and writes.
+	Client client.Client
+	// Spender tells which purchases are under way, and connects to the vendor.
+	Spender *purchase.Spender
+	// Clock tells the time.
+	Clock clock.PassiveClock
+	// Concurrency is how many purchases are looked at once.
+	Concurrency int
+	// Look is the pause between two looks at a fresh purchase; it grows with age.
+	Look time.Duration
+	// WriterGrace is how long an attempt of another process may still be under way.
+	WriterGrace time.Duration
+}
+
+// Reconciler follows purchases.
+type Reconciler struct {
+	Options
+	seen seen
+}
+
+// New returns a Reconciler.
+func New(o Options) *Reconciler { return &Reconciler{Options: o} }
+
+// Register adds the reconciler to the manager. An order that goes wakes its
+// purchase, which may be wanted by nobody now.
+func (r *Reconciler) Register(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("regfishpurchase").
+		For(&v1alpha1.RegfishPurchase{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.RegfishOrder{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+			ref := o.(*v1alpha1.RegfishOrder).Status.PurchaseRef
+			if ref == nil {
+				return nil
+			}
+			return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Spender.Ledger, Name: ref.Name}}}
+		}), builder.WithPredicates(predicate.Funcs{
+			CreateFunc:  func(event.CreateEvent) bool { return false },
+			UpdateFunc:  func(event.UpdateEvent) bool { return false },
+			GenericFunc: func(event.GenericEvent) bool { return false },
+		})).
+		WithOptions(ctrlcontroller.Options{MaxConcurrentReconciles: r.Concurrency}).
+		Complete(r)
+}
+
+// Reconcile follows one purchase.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	var p v1alpha1.RegfishPurchase
+	if err := r.Client.Get(ctx, req.NamespacedName, &p); err != nil {
+		r.seen.forget(req.NamespacedName)
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if settled, err := r.Spender.Settle(ctx, &p); settled || err != nil {
+		return controller.Again(err)
+	}
+	if purchase.IsPlan(&p) {
+		return r.plan(ctx, &p)
+	}
+	o, next, err := r.observe(ctx, &p)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	before := p.DeepCopy()
+	p.Status = purchase.Observe(&p, o)
+	if !equality.Semantic.DeepEqual(before.Status, p.Status) {
+		if err := r.Client.Status().Patch(ctx, &p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+			return controller.Again(err)
+		}
+	}
+	if purchase.Resting(&p) {
+		return reconcile.Result{}, nil
+	}
+	return reconcile.Result{RequeueAfter: next}, nil
+}
+
+// plan removes the plan of a request that is gone. While the request is there, its
+// order keeps the plan.
+func (r *Reconciler) plan(ctx context.Context, p *v1alpha1.RegfishPurchase) (reconcile.Result, error) {
+	live, err := purchase.RequestLive(ctx, r.Spender.Live, p)
+	if err != nil || live {
+		return reconcile.Result{RequeueAfter: againWithoutOrder}, err
+	}
+	uid, version := p.UID, p.ResourceVersion
+	return controller.Again(r.Client.Delete(ctx, p, client.Preconditions{UID: &uid, ResourceVersion: &version}))
+}
+
+// pause is the pause between two looks at a purchase of that age: a fortieth of
+// the age, within bounds, with a third of jitter so that many do not ask at once.
+func (r *Reconciler) pause(age time.Duration) time.Duration {
+	pause := min(lastLook, max(r.Look, age/40))
+	return pause - pause/6 + time.Duration(rand.Int64N(int64(pause/3)+1)) //nolint:gosec // spreading load needs no secrecy
+}
+
+// seen remembers when each purchase was first seen and last looked at by this
+// process. Nothing of it has to outlive the process.
+type seen struct {
+	mu    sync.Mutex
+	first map[types.NamespacedName]time.Time
+	next  map[types.NamespacedName]time.Time
+}
+
+// since returns for how long this process has known the purchase.
+func (s *seen) since(name types.NamespacedName, now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first == nil {
+		s.first, s.next = map[types.NamespacedName]time.Time{}, map[types.NamespacedName]time.Time{}
+	}
+	if _, ok := s.first[name]; !ok {
+		s.first[name] = now
+	}
+	return now.Sub(s.first[name])
+}
+
+// left returns how long the next look at the purchase is off, and whether one was
+// ever planned.
+func (s *seen) left(name types.NamespacedName, now time.Time) (time.Duration, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, ok := s.next[name]
+	return next.Sub(now), ok
+}
+
+func (s *seen) look(name types.NamespacedName, next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next[name] = next
+}
+
+func (s *seen) forget(name types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.first, name)
+	delete(s.next, name)
+}

@@ -1,0 +1,187 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package operator_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/testenv"
+)
+
+// TestIssuerSpecIsChecked: bad input is refused by the API server, with the field.
+func TestIssuerSpecIsChecked(t *testing.T) {
+	env := testenv.New(t)
+	tests := []struct {
+		name   string
+		change func(*v1alpha1.IssuerSpec)
+		says   string
+	}{
+		{"the defaults are fine", func(*v1alpha1.IssuerSpec) {}, ""},
+		{"a port is fine", func(s *v1alpha1.IssuerSpec) { s.URL = "https://api.example.com:8443" }, ""},
+		{"a trailing slash is fine", func(s *v1alpha1.IssuerSpec) { s.URL = "https://api.example.com/" }, ""},
+		{"plain http would show the key", func(s *v1alpha1.IssuerSpec) { s.URL = "http://api.regfish.com" }, "spec.url"},
+		{"a user in the url is a trick", func(s *v1alpha1.IssuerSpec) { s.URL = "https://api.regfish.com@evil.example" }, "spec.url"},
+		{"a path is not the API", func(s *v1alpha1.IssuerSpec) { s.URL = "https://api.regfish.com/v2" }, "spec.url"},
+		{"a query is not the API", func(s *v1alpha1.IssuerSpec) { s.URL = "https://api.regfish.com?x=y" }, "spec.url"},
+		{"a fragment is not the API", func(s *v1alpha1.IssuerSpec) { s.URL = "https://api.regfish.com#x" }, "spec.url"},
+		{"a url has a scheme", func(s *v1alpha1.IssuerSpec) { s.URL = "api.regfish.com" }, "spec.url"},
+		{"a product is needed", func(s *v1alpha1.IssuerSpec) { s.SKU = "" }, "spec.sku"},
+		{"a Secret is needed", func(s *v1alpha1.IssuerSpec) { s.APIKeySecretRef.Name = "" }, "spec.apiKeySecretRef.name"},
+		{"public certificates live at most 199 days", func(s *v1alpha1.IssuerSpec) { s.ValidityDays = ptr.To[int32](200) }, "spec.validityDays"},
+		{"a certificate lives at least a day", func(s *v1alpha1.IssuerSpec) { s.ValidityDays = ptr.To[int32](0) }, "spec.validityDays"},
+		{"a limit of zero stops purchases", func(s *v1alpha1.IssuerSpec) { s.PurchaseLimit.Count = ptr.To[int32](0) }, ""},
+		{"a negative limit means nothing", func(s *v1alpha1.IssuerSpec) { s.PurchaseLimit.Count = ptr.To[int32](-1) }, "spec.purchaseLimit.count"},
+		{"a window below its resolution limits nothing", func(s *v1alpha1.IssuerSpec) { s.PurchaseLimit.Window = &metav1.Duration{Duration: time.Minute} }, "spec.purchaseLimit"},
+		{"e-mail validation does not exist here", func(s *v1alpha1.IssuerSpec) { s.DCV.Method = "Email" }, "spec.dcv.method"},
+	}
+	for _, tc := range tests {
+		issuer := &v1alpha1.RegfishIssuer{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "i-", Namespace: env.Namespace},
+			Spec:       v1alpha1.IssuerSpec{APIKeySecretRef: v1alpha1.SecretKeyReference{Name: "k"}, SKU: "RapidSSL"},
+		}
+		tc.change(&issuer.Spec)
+		err := env.Client.Create(t.Context(), issuer)
+		switch {
+		case tc.says == "" && err != nil:
+			t.Errorf("%s: %v", tc.name, err)
+		case tc.says != "" && (err == nil || !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), tc.says)):
+			t.Errorf("%s: got %v, want a complaint about %s", tc.name, err, tc.says)
+		}
+	}
+	var made v1alpha1.RegfishIssuerList
+	if err := env.Client.List(t.Context(), &made, client.InNamespace(env.Namespace)); err != nil {
+		t.Fatal(err)
+	}
+	s := made.Items[0].Spec
+	if s.URL == "" || s.APIKeySecretRef.Key != "api-key" || s.DCV.Method != v1alpha1.DCVMethodCNAME || s.DCV.Publisher != v1alpha1.DCVPublisherExternal || ptr.Deref(s.PurchaseLimit.Count, 0) != 50 || s.PurchaseLimit.Window.Duration != 24*time.Hour {
+		t.Errorf("defaults: %+v", s)
+	}
+}
+
+func samplePurchase(namespace string) *v1alpha1.RegfishPurchase {
+	now := metav1.NewMicroTime(time.Now())
+	return &v1alpha1.RegfishPurchase{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "0123456789abcdef-1"},
+		Spec: v1alpha1.PurchaseSpec{
+			RecordVersion: 1, NamesHash: "0123456789abcdef", Number: 1, Endpoint: "https://api.regfish.com",
+			IssuerRef:   v1alpha1.IssuerRef{Kind: v1alpha1.KindClusterIssuer, Name: "regfish"},
+			Beneficiary: v1alpha1.Beneficiary{Namespace: "shop", CertificateName: "www", RequestName: "www-1", RequestUID: "u1"},
+			Action:      v1alpha1.ActionNew, SKU: "RapidSSL", CommonName: "www.example.com", DNSNames: []string{"www.example.com"},
+			Request: []byte("csr"), DCVMethod: v1alpha1.DCVMethodCNAME, ValidityDays: 199,
+			Attempts: []v1alpha1.Attempt{{Number: 1, Time: now, RequestUID: "u1", Writer: v1alpha1.Writer{StartNonce: "n"}, ClusterUID: "c", KeyFingerprint: "f", BaselineIDs: []string{"A"}}},
+		},
+	}
+}
+
+// TestLedgerCannotBeRewritten: what a record says was decided and sent stays, whoever
+// writes.
+func TestLedgerCannotBeRewritten(t *testing.T) {
+	env := testenv.New(t)
+	outcome := &v1alpha1.Outcome{Result: v1alpha1.OutcomeAccepted, Time: metav1.NewMicroTime(time.Now())}
+	recorded := func(p *v1alpha1.RegfishPurchase) {
+		p.Spec.Attempts[0].Outcome = outcome
+		p.Spec.CertificateID = "ID1"
+		p.Spec.Successors = []v1alpha1.Successor{{Number: 2, Action: v1alpha1.ActionNew, RequestUID: "u2", Time: outcome.Time}}
+	}
+	tests := []struct {
+		name   string
+		before func(*v1alpha1.RegfishPurchase)
+		change func(*v1alpha1.RegfishPurchase)
+		fine   bool
+	}{
+		{"the outcome and the id are added", nil, recorded, true},
+		{"an attempt is added", nil, func(p *v1alpha1.RegfishPurchase) {
+			a := p.Spec.Attempts[0]
+			a.Number = 2
+			p.Spec.Attempts = append(p.Spec.Attempts, a)
+		}, true},
+		{"labels are for people", nil, func(p *v1alpha1.RegfishPurchase) { p.Labels = map[string]string{"team": "shop"} }, true},
+		{"an attempt is removed", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts = nil }, false},
+		{"an attempt changes its writer", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].Writer.StartNonce = "other" }, false},
+		{"an attempt changes its baseline", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].BaselineIDs = nil }, false},
+		{"an attempt changes its time", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].Time = metav1.NewMicroTime(time.Unix(0, 0)) }, false},
+		{"an attempt is renumbered", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].Number = 7 }, false},
+		{"the names change", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.DNSNames = []string{"evil.example.com"} }, false},
+		{"the beneficiary changes", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.Beneficiary.Namespace = "other" }, false},
+		{"the endpoint changes", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.Endpoint = "https://api.example.com" }, false},
+		{"the CSR changes", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.Request = []byte("other") }, false},
+		{"the term changes", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.ValidityDays = 1 }, false},
+		{"the version changes", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.RecordVersion = 2 }, false},
+		{"the id changes", recorded, func(p *v1alpha1.RegfishPurchase) { p.Spec.CertificateID = "ID2" }, false},
+		{"the id is removed", recorded, func(p *v1alpha1.RegfishPurchase) { p.Spec.CertificateID = "" }, false},
+		{"the outcome changes", recorded, func(p *v1alpha1.RegfishPurchase) {
+			p.Spec.Attempts[0].Outcome = &v1alpha1.Outcome{Result: v1alpha1.OutcomeNotSent, Time: outcome.Time}
+		}, false},
+		{"the outcome is removed", recorded, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].Outcome = nil }, false},
+		{"a successor is removed", recorded, func(p *v1alpha1.RegfishPurchase) { p.Spec.Successors = nil }, false},
+		{"a successor changes", recorded, func(p *v1alpha1.RegfishPurchase) { p.Spec.Successors[0].Action = v1alpha1.ActionImport }, false},
+	}
+	for _, tc := range tests {
+		p := samplePurchase(env.Namespace)
+		p.GenerateName, p.Name = "p-", ""
+		if tc.before != nil {
+			tc.before(p)
+		}
+		if err := env.Client.Create(t.Context(), p); err != nil {
+			t.Fatalf("%s: %v", tc.name, err)
+		}
+		tc.change(p)
+		switch err := env.Client.Update(t.Context(), p); {
+		case tc.fine && err != nil:
+			t.Errorf("%s: %v", tc.name, err)
+		case !tc.fine && !apierrors.IsInvalid(err):
+			t.Errorf("%s: the API server takes it: %v", tc.name, err)
+		}
+	}
+}
+
+// TestPurchasesAreSelectedByTheServer: decisions read the ledger live by these.
+func TestPurchasesAreSelectedByTheServer(t *testing.T) {
+	env := testenv.New(t)
+	p := samplePurchase(env.Namespace)
+	p.Spec.CertificateID = "ID1"
+	if err := env.Client.Create(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	for field, value := range map[string]string{
+		"spec.namesHash": p.Spec.NamesHash, "spec.certificateID": "ID1", "spec.beneficiary.namespace": "shop",
+		"spec.beneficiary.certificateName": "www", "spec.action": v1alpha1.ActionNew,
+	} {
+		for want, selected := range map[string]int{value: 1, "other": 0} {
+			var list v1alpha1.RegfishPurchaseList
+			if err := env.Client.List(t.Context(), &list, client.InNamespace(env.Namespace), client.MatchingFields{field: want}); err != nil {
+				t.Errorf("%s: %v", field, err)
+			} else if len(list.Items) != selected {
+				t.Errorf("%s=%s selects %d, want %d", field, want, len(list.Items), selected)
+			}
+		}
+	}
+}
+
+// TestOrderIsImmutable: what an order says it is for stays.
+func TestOrderIsImmutable(t *testing.T) {
+	env := testenv.New(t)
+	o := &v1alpha1.RegfishOrder{
+		ObjectMeta: metav1.ObjectMeta{Namespace: env.Namespace, Name: "www"},
+		Spec: v1alpha1.OrderSpec{
+			RequestRef: v1alpha1.RequestRef{Name: "www", UID: "u"},
+			IssuerRef:  v1alpha1.OrderIssuerRef{Group: v1alpha1.Group, Kind: v1alpha1.KindIssuer, Name: "regfish"},
+		},
+	}
+	if err := env.Client.Create(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	o.Spec.RequestRef.UID = "v"
+	if err := env.Client.Update(t.Context(), o); !apierrors.IsInvalid(err) {
+		t.Errorf("the API server takes another request: %v", err)
+	}
+}

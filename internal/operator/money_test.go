@@ -1,0 +1,488 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package operator_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/operator"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
+	"github.com/regfish/regfish-issuer/internal/testenv"
+)
+
+// TestUnknownOutcomeIsHeld: whatever goes wrong with the answer, nothing is sent
+// again, by any path, and a person is told.
+func TestUnknownOutcomeIsHeld(t *testing.T) {
+	tests := []struct {
+		name   string
+		fault  simulator.Fault
+		billed int
+	}{
+		{"the reply is lost after the order was made", simulator.Fault{Kind: simulator.FaultDrop, AfterCommit: true}, 1},
+		{"the connection breaks before the order is made", simulator.Fault{Kind: simulator.FaultDrop}, 0},
+		{"a 502 comes after the order was made", simulator.Fault{Kind: simulator.FaultStatus, Status: 502, AfterCommit: true}, 1},
+		{"a 500 comes and no order was made", simulator.Fault{Kind: simulator.FaultStatus, Status: 500}, 0},
+		{"the answer is garbage", simulator.Fault{Kind: simulator.FaultGarbage, AfterCommit: true}, 1},
+		{"the answer is a page", simulator.Fault{Kind: simulator.FaultHTML, AfterCommit: true}, 1},
+		{"the answer names no id", simulator.Fault{Kind: simulator.FaultNoID, AfterCommit: true}, 1},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			tc.fault.Endpoint = simulator.EndpointOrder
+			w.vendor.InjectFault(tc.fault)
+			stop := w.run()
+			owner := testenv.Certificate(w.Namespace, "www", testenv.WithDNSNames("www.example.com"))
+			w.create(owner)
+			mods := []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.OwnedBy(owner)}
+			cr := w.request("www-1", append(mods, testenv.WithECDSA())...)
+			w.order("www-1", "is held", heldFor(v1alpha1.ReasonAmbiguousOutcome))
+			w.answered(cr, cmapi.CertificateRequestReasonPending)
+
+			// The paths by which it would be repeated: another key, a Certificate of the
+			// same names elsewhere, a restart.
+			w.request("www-2", append(mods, testenv.WithECDSA())...)
+			w.order("www-2", "waits", inState(v1alpha1.StateWaiting))
+			w.request("other", testenv.WithECDSA(), testenv.WithDNSNames("example.com"))
+			w.order("other", "waits too: it shares a name", inState(v1alpha1.StateWaiting))
+			stop()
+			w.run()
+			w.order("www-1", "is still held", heldFor(v1alpha1.ReasonAmbiguousOutcome))
+			if n := len(w.vendor.Purchases()); n != tc.billed {
+				t.Errorf("the vendor bills %d, want %d", n, tc.billed)
+			}
+			if n := w.vendor.Calls()[string(simulator.EndpointOrder)]; n != 1 {
+				t.Errorf("%d orders were sent, want 1", n)
+			}
+		})
+	}
+}
+
+// TestOrderThatWasTurnedAwayIsQueued: what certainly bought nothing is repeated by itself.
+func TestOrderThatWasTurnedAwayIsQueued(t *testing.T) {
+	tests := []struct {
+		name   string
+		status int
+		reason string
+	}{
+		{"429 was answered before an order was made", 429, v1alpha1.ReasonVendorUnavailable},
+		{"401 makes the issuer not Ready", 401, v1alpha1.ReasonIssuerNotReady},
+		{"403 makes the issuer not Ready", 403, v1alpha1.ReasonIssuerNotReady},
+		{"409 makes the issuer not Ready", 409, v1alpha1.ReasonIssuerNotReady},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.run()
+			w.issuersReady()
+			w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointOrder, Kind: simulator.FaultStatus, Status: tc.status})
+			cr := w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+			w.order("www", "is queued", func(o *v1alpha1.RegfishOrder) bool {
+				return o.Status.State == v1alpha1.StateQueued && placed(tc.reason)(o)
+			})
+			w.answered(cr, cmapi.CertificateRequestReasonPending)
+			ps := w.purchases()
+			if len(ps) != 1 || len(ps[0].Spec.Attempts) != 1 || ps[0].Spec.Attempts[0].Outcome == nil {
+				t.Fatalf("ledger %+v", ps)
+			}
+			w.bought(0)
+		})
+	}
+}
+
+// TestRefusedOrderFailsTheRequest: what the vendor refuses for what is in it is for
+// the requester.
+func TestRefusedOrderFailsTheRequest(t *testing.T) {
+	for _, status := range []int{400, 422} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			w := newWorld(t)
+			w.run()
+			w.issuersReady()
+			w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointOrder, Kind: simulator.FaultStatus, Status: status, Message: "bad \x1b[31m CSR"})
+			cr := w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+			w.answered(cr, cmapi.CertificateRequestReasonFailed)
+			if cr.Status.FailureTime == nil || !strings.Contains(readyMessage(cr), "CSR") || strings.Contains(readyMessage(cr), "\x1b") {
+				t.Errorf("failed with %q", readyMessage(cr))
+			}
+			w.bought(0)
+		})
+	}
+}
+
+// TestStopDuringAnOrder: a stop waits for the order in flight, whose answer is
+// recorded; the next process goes on with it.
+func TestStopDuringAnOrder(t *testing.T) {
+	w := newWorld(t)
+	stop := w.run()
+	w.issuersReady()
+	w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointOrder, Kind: simulator.FaultSlow, Delay: 2 * time.Second})
+	cr := w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+	w.eventually("the order is under way", func() error {
+		if n := w.vendor.Calls()[string(simulator.EndpointOrder)]; n != 1 {
+			return fmt.Errorf("%d orders", n)
+		}
+		return nil
+	})
+	stop()
+	ps := w.purchases()
+	if len(ps) != 1 || ps[0].Spec.CertificateID == "" {
+		t.Fatalf("after the stop the ledger has %+v", ps)
+	}
+	w.run()
+	w.automateDNS()
+	w.answered(cr, cmapi.CertificateRequestReasonIssued)
+	w.bought(1)
+}
+
+// TestRequestDeletedBeforeTheOrderIsSent: between the intent and the POST.
+func TestRequestDeletedBeforeTheOrderIsSent(t *testing.T) {
+	w := newWorld(t)
+	var once sync.Once
+	w.run(func(o *operator.Options) {
+		o.Wrap = func(c client.Client) client.Client {
+			return hookedClient{Client: c, created: func(ctx context.Context, obj client.Object) {
+				if p, ok := obj.(*v1alpha1.RegfishPurchase); ok {
+					once.Do(func() {
+						if err := w.Client.Delete(ctx, &cmapi.CertificateRequest{ObjectMeta: metav1.ObjectMeta{Namespace: p.Spec.Beneficiary.Namespace, Name: p.Spec.Beneficiary.RequestName}}); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+			}}
+		}
+	})
+	w.issuersReady()
+	w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+	w.eventually("the purchase is ended", func() error {
+		ps := w.purchases()
+		if len(ps) != 1 || ps[0].Status.State != v1alpha1.StateEnded {
+			return fmt.Errorf("ledger %+v", ps)
+		}
+		return nil
+	})
+	if got := w.purchases()[0].Spec.Attempts[0].Outcome.Result; got != v1alpha1.OutcomeNotSent {
+		t.Errorf("the attempt is recorded as %s", got)
+	}
+	w.bought(0)
+	// And it blocks nobody.
+	w.automateDNS()
+	w.answered(w.request("again", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com")), cmapi.CertificateRequestReasonIssued)
+	w.bought(1)
+}
+
+// hookedClient calls created after every create.
+type hookedClient struct {
+	client.Client
+	created func(context.Context, client.Object)
+}
+
+func (c hookedClient) Create(ctx context.Context, obj client.Object, opts ...client.CreateOption) error {
+	err := c.Client.Create(ctx, obj, opts...)
+	if err == nil {
+		c.created(ctx, obj)
+	}
+	return err
+}
+
+// TestCrashAtEveryWrite: a process that dies at any of its writes, before or after
+// the API server took it, is followed by another. Nothing is bought twice, nothing is
+// lost, and where the outcome is known the request is answered.
+func TestCrashAtEveryWrite(t *testing.T) {
+	for n := 1; n <= 12; n++ {
+		for _, point := range []testenv.CrashPoint{testenv.BeforeWrite, testenv.AfterWrite} {
+			t.Run(fmt.Sprintf("write %d point %d", n, point), func(t *testing.T) {
+				w := newWorld(t)
+				w.automateDNS()
+				crashing := make(chan *testenv.CrashingClient, 1)
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				o := w.options()
+				o.Wrap = func(c client.Client) client.Client {
+					crash := testenv.Crash(c, n, point)
+					crashing <- crash
+					return crash
+				}
+				go func() { _ = operator.Run(ctx, o) }()
+				crash := <-crashing
+				cr := w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+				w.eventually("the process dies or the request is issued", func() error {
+					if err := w.get(cr); err != nil {
+						return err
+					}
+					if crash.Crashed() || len(cr.Status.Certificate) > 0 {
+						return nil
+					}
+					return fmt.Errorf("neither")
+				})
+				cancel()
+				w.run()
+				w.eventually("the request is issued, or held because the outcome is unknown", func() error {
+					if err := w.get(cr); err != nil {
+						return err
+					}
+					if len(cr.Status.Certificate) > 0 {
+						w.verify(cr.Status.Certificate, "www.example.com")
+						return nil
+					}
+					o := &v1alpha1.RegfishOrder{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "www"}}
+					if err := w.get(o); err != nil {
+						return err
+					}
+					if !heldFor(v1alpha1.ReasonAmbiguousOutcome)(o) {
+						return fmt.Errorf("order %+v", o.Status)
+					}
+					return nil
+				})
+				if sold := len(w.vendor.Purchases()); sold > 1 {
+					t.Errorf("the vendor bills %d", sold)
+				}
+				if sent := w.vendor.Calls()[string(simulator.EndpointOrder)]; sent > 1 {
+					t.Errorf("%d orders were sent", sent)
+				}
+			})
+		}
+	}
+}
+
+// TestPurchaseLimit: what exceeds the limit waits and says until when, across a
+// restart, and goes on when the limit is raised.
+func TestPurchaseLimit(t *testing.T) {
+	w := newWorld(t, func(s *v1alpha1.IssuerSpec) { s.PurchaseLimit.Count = ptr.To[int32](3) })
+	stop := w.run(func(o *operator.Options) { o.Concurrency = 8 })
+	w.issuersReady()
+	for i := range 8 {
+		w.request(fmt.Sprintf("r%d", i), testenv.WithECDSA(), testenv.WithDNSNames(fmt.Sprintf("www.example%d.com", i)))
+	}
+	settled := func(limit int) func() error {
+		return func() error {
+			var orders v1alpha1.RegfishOrderList
+			if err := w.Client.List(t.Context(), &orders, client.InNamespace(w.Namespace)); err != nil {
+				return err
+			}
+			queued, validating := 0, 0
+			for _, o := range orders.Items {
+				switch {
+				case o.Status.State == v1alpha1.StateValidating:
+					validating++
+				case o.Status.State == v1alpha1.StateQueued && placed(v1alpha1.ReasonPurchaseLimitReached)(&o) && strings.Contains(o.Status.Message, "next slot"):
+					queued++
+				}
+			}
+			if validating != limit || queued != 8-limit {
+				return fmt.Errorf("%d validating, %d queued", validating, queued)
+			}
+			return nil
+		}
+	}
+	w.eventually("three are bought and five wait", settled(3))
+	w.bought(3)
+	stop()
+	w.run()
+	w.eventually("a restart changes nothing", settled(3))
+	w.bought(3)
+	issuer := &v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: w.cluster}}
+	if err := w.get(issuer); err != nil {
+		t.Fatal(err)
+	}
+	if p := issuer.Status.Purchases; p == nil || p.Count != 3 || p.NextSlotTime == nil {
+		t.Errorf("the issuer shows %+v", p)
+	}
+	issuer.Spec.PurchaseLimit.Count = ptr.To[int32](5)
+	if err := w.Client.Update(t.Context(), issuer); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("two more are bought", settled(5))
+	w.bought(5)
+}
+
+// TestCountZeroStopsPurchases and says who can start them again.
+func TestCountZeroStopsPurchases(t *testing.T) {
+	w := newWorld(t, func(s *v1alpha1.IssuerSpec) { s.PurchaseLimit.Count = ptr.To[int32](0) })
+	w.run()
+	w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+	w.order("www", "is paused", placed(v1alpha1.ReasonPurchasesPaused))
+	w.bought(0)
+}
+
+// TestRefusedCertificateIsNeverPublished, and never bought again.
+func TestRefusedCertificateIsNeverPublished(t *testing.T) {
+	for _, kind := range []simulator.FaultKind{
+		simulator.FaultWrongKey, simulator.FaultWrongNames, simulator.FaultForeignName, simulator.FaultOldCertificate, simulator.FaultExpired,
+		simulator.FaultCALeaf, simulator.FaultSelfSigned, simulator.FaultBrokenChain, simulator.FaultLeafLast,
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			w := newWorld(t)
+			w.run()
+			w.issuersReady()
+			w.automateDNS()
+			w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointDownload, Kind: kind, Times: -1})
+			owner := testenv.Certificate(w.Namespace, "www", testenv.WithDNSNames("www.example.com", "api.example.com"))
+			w.create(owner)
+			names := testenv.WithDNSNames("www.example.com", "api.example.com")
+			cr := w.request("www-1", testenv.WithECDSA(), names, testenv.OwnedBy(owner))
+			w.order("www-1", "is held", heldFor(v1alpha1.ReasonCertificateRefused))
+			w.request("www-2", testenv.WithECDSA(), names, testenv.OwnedBy(owner))
+			w.order("www-2", "waits", inState(v1alpha1.StateWaiting))
+			if err := w.get(cr); err != nil {
+				t.Fatal(err)
+			}
+			if len(cr.Status.Certificate) > 0 {
+				t.Error("a certificate was published")
+			}
+			w.bought(1)
+		})
+	}
+}
+
+// TestDeliveryThatCannotBeReadIsFetchedAgain, and the root is left out.
+func TestDeliveryThatCannotBeReadIsFetchedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.issuersReady()
+	w.automateDNS()
+	w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointDownload, Kind: simulator.FaultTruncated})
+	cr := w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+	w.answered(cr, cmapi.CertificateRequestReasonIssued)
+	w.bought(1)
+
+	w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointDownload, Kind: simulator.FaultWithRoot})
+	cr = w.request("root", testenv.WithECDSA(), testenv.WithDNSNames("root.example.com"))
+	w.answered(cr, cmapi.CertificateRequestReasonIssued)
+	w.verify(cr.Status.Certificate, "root.example.com")
+	if len(cr.Status.CA) == 0 {
+		t.Error("status.ca is empty although the root was delivered")
+	}
+	w.bought(2)
+}
+
+// TestIssuedKeyIsHandedOutAgain: a request that is re-created with the same key after
+// the certificate was issued gets it again.
+func TestIssuedKeyIsHandedOutAgain(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.automateDNS()
+	mods := []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.WithKey(testenv.ECDSAKey(t))}
+	first := w.request("www", mods...)
+	w.answered(first, cmapi.CertificateRequestReasonIssued)
+	w.remove(first)
+	again := w.request("again", mods...)
+	w.answered(again, cmapi.CertificateRequestReasonIssued)
+	if string(again.Status.Certificate) != string(first.Status.Certificate) {
+		t.Error("another certificate was handed out")
+	}
+	o := w.order("again", "says so", inState(v1alpha1.StateIssued))
+	if o.Status.Plan.Action != v1alpha1.ActionHandOut {
+		t.Errorf("the plan says %q", o.Status.Plan.Action)
+	}
+	w.bought(1)
+}
+
+// TestRestoredClusterImports: the account has the certificate for this key and the
+// ledger has forgotten it.
+func TestRestoredClusterImports(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.automateDNS()
+	mods := []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.WithKey(testenv.ECDSAKey(t))}
+	first := w.request("www", mods...)
+	w.answered(first, cmapi.CertificateRequestReasonIssued)
+	w.remove(first)
+	for _, p := range w.purchases() {
+		w.remove(&p)
+	}
+	again := w.request("again", mods...)
+	w.answered(again, cmapi.CertificateRequestReasonIssued)
+	ps := w.purchases()
+	if len(ps) != 1 || ps[0].Spec.Action != v1alpha1.ActionImport || len(ps[0].Spec.Attempts) != 0 || ps[0].Spec.CertificateID == "" {
+		t.Errorf("ledger %+v", ps)
+	}
+	w.bought(1)
+}
+
+// TestUnclaimedOrderIsHeld: somebody ordered the same name at the vendor, and the
+// order is still pending.
+func TestUnclaimedOrderIsHeld(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.issuersReady()
+	key, err := regfish.ParseKey([]byte(apiKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := regfish.New(regfish.Config{Endpoint: w.url, Key: key, CABundle: w.vendor.ServerCA()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := c.Order(t.Context(), regfish.OrderRequest{
+		SKU: "RapidSSL", CommonName: "example.com", CSR: string(testenv.CSR(t, testenv.ECDSAKey(t), "example.com")), DCVMethod: regfish.DCVMethodCNAME,
+	}, func() error { return nil })
+	if other.Outcome != regfish.Accepted {
+		t.Fatalf("%+v", other)
+	}
+	w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+	w.order("www", "is held and names the order", func(o *v1alpha1.RegfishOrder) bool {
+		return heldFor(v1alpha1.ReasonUnclaimedOrder)(o) && strings.Contains(o.Status.Message, other.Certificate.ID)
+	})
+	if n := len(w.purchases()); n != 0 {
+		t.Errorf("%d purchases", n)
+	}
+	if n := len(w.vendor.Purchases()); n != 1 {
+		t.Errorf("the vendor bills %d, want the one that was there", n)
+	}
+}
+
+// TestLedgerElsewhere: a second installation does not buy for an issuer that another
+// one serves.
+func TestLedgerElsewhere(t *testing.T) {
+	w := newWorld(t)
+	stop := w.run()
+	w.issuersReady()
+	stop()
+	other := testenv.Namespace(t, w.Client)
+	w.create(testenv.APIKeySecret(other, "regfish-api", apiKey))
+	w.run(func(o *operator.Options) { o.LedgerNamespace, o.ClusterResourceNamespace = other, other })
+	w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+	issuer := &v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: w.cluster}}
+	w.eventually("the issuer says that another installation serves it", func() error {
+		if err := w.get(issuer); err != nil {
+			return err
+		}
+		c := meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady)
+		if c == nil || c.Reason != v1alpha1.ReasonLedgerElsewhere {
+			return fmt.Errorf("Ready is %+v", c)
+		}
+		return nil
+	})
+	w.order("www", "is queued", placed(v1alpha1.ReasonIssuerNotReady))
+	w.bought(0)
+}
+
+// TestKnownIDThatIsNotFoundIsHeld: the key was replaced by another account's. It
+// clears itself.
+func TestKnownIDThatIsNotFoundIsHeld(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.issuersReady()
+	cr := w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+	w.order("www", "is validating", inState(v1alpha1.StateValidating))
+	w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointGet, Kind: simulator.FaultStatus, Status: 404, Times: -1})
+	w.order("www", "is held", heldFor(v1alpha1.ReasonNotFoundAtVendor))
+	w.vendor.ClearFaults()
+	w.automateDNS()
+	w.answered(cr, cmapi.CertificateRequestReasonIssued)
+	w.bought(1)
+}

@@ -1,0 +1,305 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package operator
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"runtime"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/controller"
+	"github.com/regfish/regfish-issuer/internal/controller/issuer"
+	"github.com/regfish/regfish-issuer/internal/controller/order"
+	purchasecontroller "github.com/regfish/regfish-issuer/internal/controller/purchase"
+	"github.com/regfish/regfish-issuer/internal/controller/request"
+	"github.com/regfish/regfish-issuer/internal/credentials"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get,namespace=regfish-issuer
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update,namespace=regfish-issuer
+
+// LeaseName is the name of the leader election's Lease.
+const LeaseName = "regfish-issuer"
+
+// SecretReaderRole is the ClusterRole that lets the controller read Secrets in the
+// namespaces it is bound in.
+const SecretReaderRole = "regfish-issuer-secret-reader"
+
+// The leader election is slow on purpose: an order is worth more than a minute, and
+// an overloaded API server must not make the leader change.
+const (
+	leaseDuration = 60 * time.Second
+	renewDeadline = 40 * time.Second
+	retryPeriod   = 5 * time.Second
+)
+
+// stopPatience is how long a stop waits for the reconcilers: an order that is
+// being sent takes up to a minute, and its outcome has to be written.
+const stopPatience = 100 * time.Second
+
+// Options of the controller.
+type Options struct {
+	// REST is how the API server is reached.
+	REST *rest.Config
+	// Version of this program, for the User-Agent.
+	Version string
+	// LedgerNamespace holds the purchases and the leader election's Lease.
+	LedgerNamespace string
+	// ClusterResourceNamespace holds the Secrets of RegfishClusterIssuers.
+	ClusterResourceNamespace string
+	// Namespaces whose requests are served; empty for all.
+	Namespaces []string
+	// AllowedEndpoints that issuers may name.
+	AllowedEndpoints []string
+	// ConsoleHosts whose pages may be shown as completion URLs, beside those of the
+	// endpoint's own domain.
+	ConsoleHosts []string
+	// MetricsAddress and ProbeAddress to listen on; "0" for none.
+	MetricsAddress, ProbeAddress string
+	// LeaderElection is only switched off in tests.
+	LeaderElection bool
+	// Concurrency is how many objects of each kind are worked on at once.
+	Concurrency int
+	// PollInterval is the pause between two looks at a fresh purchase.
+	PollInterval time.Duration
+	// WriterGrace is how long an attempt of another process may still be under way.
+	WriterGrace time.Duration
+	// PodUID and ServiceAccount (namespace:name) of this process.
+	PodUID, ServiceAccount string
+	// Wrap, if set, replaces the client that writes; tests make it fail.
+	Wrap func(client.Client) client.Client
+	// SkipNameValidation lets tests run several in one process.
+	SkipNameValidation bool
+}
+
+// Scheme knows every kind that the controller touches.
+func Scheme() *kruntime.Scheme {
+	s := kruntime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(s))
+	utilruntime.Must(cmapi.AddToScheme(s))
+	utilruntime.Must(v1alpha1.AddToScheme(s))
+	return s
+}
+
+// Run runs the controller until ctx ends or the lease is lost, and does not return
+// before every order in flight is recorded.
+func Run(ctx context.Context, o Options) error {
+	identity := identity()
+	mgr, err := newManager(o, identity)
+	if err != nil {
+		return err
+	}
+	spender, err := register(ctx, mgr, o, identity)
+	if err != nil {
+		return err
+	}
+	err = mgr.Start(ctx)
+	// Also when the lease was lost: the manager does not wait then.
+	spender.Wait()
+	return err
+}
+
+// identity tells processes apart, in the lease and in attempts.
+func identity() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%.40s_%s", host, rand.Text()[:16])
+}
+
+func newManager(o Options, identity string) (ctrl.Manager, error) {
+	cacheOptions := cache.Options{
+		// Nobody reads who wrote which field, and it is a third of an object.
+		DefaultTransform: cache.TransformStripManagedFields(),
+		// A read that nobody planned is an error, not a silent watch of everything.
+		ReaderFailOnMissingInformer: true,
+		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.RegfishPurchase{}: {Namespaces: map[string]cache.Config{o.LedgerNamespace: {}}},
+		},
+	}
+	if len(o.Namespaces) > 0 {
+		cacheOptions.DefaultNamespaces = map[string]cache.Config{}
+		for _, ns := range o.Namespaces {
+			cacheOptions.DefaultNamespaces[ns] = cache.Config{}
+		}
+	}
+	patience := stopPatience
+	lease, renew, retry := leaseDuration, renewDeadline, retryPeriod
+	options := manager.Options{
+		Scheme:                        Scheme(),
+		Cache:                         cacheOptions,
+		Metrics:                       server.Options{BindAddress: o.MetricsAddress},
+		HealthProbeBindAddress:        o.ProbeAddress,
+		GracefulShutdownTimeout:       &patience,
+		LeaderElection:                o.LeaderElection,
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &lease,
+		RenewDeadline:                 &renew,
+		RetryPeriod:                   &retry,
+		Controller:                    config.Controller{SkipNameValidation: &o.SkipNameValidation},
+	}
+	if o.LeaderElection {
+		lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, o.LedgerNamespace, LeaseName,
+			resourcelock.ResourceLockConfig{Identity: identity}, o.REST, renewDeadline)
+		if err != nil {
+			return nil, fmt.Errorf("prepare leader election: %w", err)
+		}
+		options.LeaderElectionResourceLockInterface = lock
+	}
+	mgr, err := ctrl.NewManager(o.REST, options)
+	if err != nil {
+		return nil, fmt.Errorf("create manager: %w", err)
+	}
+	return mgr, nil
+}
+
+// register adds everything to the manager.
+func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string) (*purchase.Spender, error) {
+	if err := controller.Index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return nil, err
+	}
+	for _, kind := range []client.Object{
+		&cmapi.CertificateRequest{}, &v1alpha1.RegfishIssuer{}, &v1alpha1.RegfishClusterIssuer{}, &v1alpha1.RegfishOrder{}, &v1alpha1.RegfishPurchase{},
+	} {
+		// Watched from the start, also while another process leads.
+		if _, err := mgr.GetCache().GetInformer(ctx, kind, cache.BlockUntilSynced(false)); err != nil {
+			return nil, fmt.Errorf("watch %T: %w", kind, err)
+		}
+	}
+	ledger, clusterUID, err := installation(ctx, mgr.GetAPIReader(), o.LedgerNamespace)
+	if err != nil {
+		return nil, err
+	}
+	resolver := &credentials.Resolver{
+		Reader:                   mgr.GetAPIReader(),
+		ClusterResourceNamespace: o.ClusterResourceNamespace,
+		AllowedEndpoints:         o.AllowedEndpoints,
+		UserAgent:                regfish.UserAgent("regfish-issuer", o.Version, "os="+runtime.GOOS, "arch="+runtime.GOARCH),
+		ReaderRole:               SecretReaderRole,
+		ServiceAccount:           o.ServiceAccount,
+	}
+	writer := mgr.GetClient()
+	if o.Wrap != nil {
+		writer = o.Wrap(writer)
+	}
+	spender := &purchase.Spender{
+		Gatherer: purchase.Gatherer{Live: mgr.GetAPIReader(), Ledger: ledger.Namespace, LedgerUID: ledger.NamespaceUID, Endpoint: resolver.Endpoint},
+		Client:   writer,
+		Connect: func(ctx context.Context, i v1alpha1.Issuer) (purchase.Vendor, error) {
+			c, err := resolver.Client(ctx, i)
+			if err != nil {
+				return nil, err
+			}
+			return c, nil
+		},
+		Writer:     v1alpha1.Writer{PodUID: types.UID(o.PodUID), StartNonce: identity},
+		ClusterUID: clusterUID,
+		Clock:      clock.RealClock{},
+		MayShow: func(i v1alpha1.Issuer, url string) bool {
+			return controller.MayShow(i.GetSpec().URL, o.ConsoleHosts, url)
+		},
+	}
+	if o.LeaderElection {
+		spender.Leader = leads(mgr.GetAPIReader(), o.LedgerNamespace, identity)
+	}
+	if err := reconcilers(mgr, o, writer, spender, resolver, ledger); err != nil {
+		return nil, err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, err
+	}
+	return spender, mgr.AddReadyzCheck("cache", func(req *http.Request) error {
+		if ctx, cancel := context.WithTimeout(req.Context(), time.Second); !mgr.GetCache().WaitForCacheSync(ctx) {
+			cancel()
+			return errors.New("the cache is not filled yet")
+		} else {
+			cancel()
+		}
+		return nil
+	})
+}
+
+func reconcilers(mgr ctrl.Manager, o Options, writer client.Client, spender *purchase.Spender, resolver *credentials.Resolver, ledger v1alpha1.Ledger) error {
+	for _, r := range []interface{ Register(ctrl.Manager) error }{
+		issuer.New(v1alpha1.KindIssuer, issuerOptions(writer, resolver, ledger)),
+		issuer.New(v1alpha1.KindClusterIssuer, issuerOptions(writer, resolver, ledger)),
+		request.New(request.Options{Client: writer, Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
+		order.New(order.Options{Client: writer, Spender: spender, Recorder: mgr.GetEventRecorder(controller.Component), Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
+		purchasecontroller.New(purchasecontroller.Options{Client: writer, Spender: spender, Clock: clock.RealClock{}, Concurrency: o.Concurrency, Look: o.PollInterval, WriterGrace: o.WriterGrace}),
+	} {
+		if err := r.Register(mgr); err != nil {
+			return fmt.Errorf("register %T: %w", r, err)
+		}
+	}
+	return nil
+}
+
+func issuerOptions(writer client.Client, resolver *credentials.Resolver, ledger v1alpha1.Ledger) issuer.Options {
+	return issuer.Options{
+		Client: writer, Ledger: ledger, Clock: clock.RealClock{},
+		Connect: func(ctx context.Context, i v1alpha1.Issuer) (issuer.Vendor, error) {
+			c, err := resolver.Client(ctx, i)
+			if err != nil {
+				return nil, err
+			}
+			return c, nil
+		},
+	}
+}
+
+// installation identifies the ledger and the cluster.
+func installation(ctx context.Context, live client.Reader, namespace string) (v1alpha1.Ledger, types.UID, error) {
+	var ledger, system corev1.Namespace
+	if err := live.Get(ctx, client.ObjectKey{Name: namespace}, &ledger); err != nil {
+		return v1alpha1.Ledger{}, "", fmt.Errorf("read the ledger's namespace %q (--ledger-namespace): %w", namespace, err)
+	}
+	if err := live.Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, &system); err != nil {
+		return v1alpha1.Ledger{}, "", fmt.Errorf("identify the cluster: %w", err)
+	}
+	return v1alpha1.Ledger{Namespace: namespace, NamespaceUID: ledger.UID}, system.UID, nil
+}
+
+// leads returns a check that the lease names this process, by a live read: what
+// the election believes may be older than what another process did.
+func leads(live client.Reader, namespace, identity string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var lease coordinationv1.Lease
+		if err := live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: LeaseName}, &lease); err != nil {
+			return fmt.Errorf("read the lease: %w", err)
+		}
+		if holder := lease.Spec.HolderIdentity; holder == nil || *holder != identity {
+			return errors.New("the lease names another process")
+		}
+		return nil
+	}
+}

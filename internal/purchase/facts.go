@@ -1,0 +1,83 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package purchase
+
+import (
+	"crypto/x509"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/pki"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// Want is what an approved, valid request asks to be bought.
+type Want struct {
+	Beneficiary  v1alpha1.Beneficiary
+	Issuer       v1alpha1.IssuerRef
+	Endpoint     string // canonical
+	Request      *pki.Request
+	SKU          string
+	ValidityDays int32
+	DCVMethod    v1alpha1.DCVMethod
+	// Labels of the request, copied onto the purchase for people.
+	Labels map[string]string
+}
+
+// NamesHash names the set of purchases that w belongs to.
+func (w Want) NamesHash() string { return pki.NamesHash(w.Endpoint, w.Request.DNSNames) }
+
+// Facts is everything a decision depends on.
+type Facts struct {
+	// Now is the time of the decision.
+	Now time.Time
+	// Want is what is asked for.
+	Want Want
+	// Purchases are all records with the names hash of Want, plans included.
+	Purchases []v1alpha1.RegfishPurchase
+	// Live has the UIDs of the requests that exist, are not being deleted and
+	// have neither a certificate nor a final condition. Only the beneficiaries of
+	// purchases that were never placed are looked up.
+	Live map[types.UID]bool
+	// Issuer is why the issuer cannot be used; nil if it can.
+	Issuer *IssuerProblem
+	// Slots is the use of the issuer's purchase limit.
+	Slots Slots
+	// Certificate owns the request; nil if none does or it is gone. It is only
+	// read where a decision may depend on it.
+	Certificate *cmapi.Certificate
+	// Baseline is what the account holds that shares a name with Want; nil until
+	// it was asked.
+	Baseline *Baseline
+}
+
+// IssuerProblem is why an issuer cannot be used.
+type IssuerProblem struct {
+	// Reason of Placed that tells it: IssuerNotReady or VendorUnavailable.
+	Reason string
+	// Message for the request, one sentence.
+	Message string
+}
+
+// Baseline is what the account held just before an order.
+type Baseline struct {
+	// IDs are all certificates that share a canonical name with the request.
+	IDs []string
+	// Unclaimed are those among them that no purchase of the ledger holds.
+	Unclaimed []Candidate
+}
+
+// Candidate is a certificate of the account that no purchase holds.
+type Candidate struct {
+	Certificate regfish.Certificate
+	// Leaf is the certificate as delivered; nil unless it was issued and could be
+	// read.
+	Leaf *x509.Certificate
+	// Earlier is the CSR of an earlier request of the same Certificate that was
+	// given exactly this certificate; nil if there is none.
+	Earlier []byte
+}

@@ -1,0 +1,312 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package purchase
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	cmutil "github.com/cert-manager/cert-manager/pkg/api/util"
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/pki"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// Fields by which purchases are selected, at the API server and in the cache.
+const (
+	FieldNamesHash     = "spec.namesHash"
+	FieldCertificateID = "spec.certificateID"
+)
+
+// Gatherer reads what a decision depends on.
+type Gatherer struct {
+	// Live reads from the API server, never from a cache.
+	Live client.Reader
+	// Ledger is the namespace of the purchases, and LedgerUID its UID.
+	Ledger    string
+	LedgerUID types.UID
+	// Endpoint returns the canonical endpoint of an issuer, or why it may not be
+	// called.
+	Endpoint func(v1alpha1.Issuer) (string, error)
+}
+
+// Facts reads the facts of a decision for a request that is approved and passed
+// the preflight. Objects come through reader: a cache to wait on, the API server
+// to spend on. The issuer is returned beside the facts; it is nil if there is
+// none.
+func (g *Gatherer) Facts(ctx context.Context, reader client.Reader, cr *cmapi.CertificateRequest, request *pki.Request, now time.Time) (Facts, v1alpha1.Issuer, error) {
+	f := Facts{Now: now, Live: map[types.UID]bool{}}
+	issuer, err := GetIssuer(ctx, reader, cr)
+	if err != nil {
+		return Facts{}, nil, err
+	}
+	f.Want = want(cr, request, now)
+	if issuer == nil {
+		f.Issuer = notReady("there is no %s; create it, or correct spec.issuerRef of the Certificate.", f.Want.Issuer)
+		return f, nil, nil
+	}
+	f.Issuer = g.ready(issuer)
+	f.Slots, _ = SlotsOf(issuer, nil, now)
+	spec := issuer.GetSpec()
+	f.Want.SKU, f.Want.ValidityDays, f.Want.DCVMethod = spec.SKU, ValidityDays(spec.ValidityDays, now), spec.DCV.Method
+	if p := issuer.GetStatus().Product; p != nil {
+		f.Want.SKU = p.SKU
+	}
+	if f.Want.Endpoint, err = g.Endpoint(issuer); err != nil {
+		f.Issuer = notReady("%s is not ready: %v", f.Want.Issuer, err)
+		return f, issuer, nil
+	}
+	if f.Purchases, err = g.set(ctx, reader, f.Want.NamesHash()); err != nil {
+		return Facts{}, nil, err
+	}
+	needCertificate := reader == g.Live
+	for i := range f.Purchases {
+		p := &f.Purchases[i]
+		if phaseOf(p) == phaseUnplaced {
+			if f.Live[p.Spec.Beneficiary.RequestUID], err = RequestLive(ctx, reader, p); err != nil {
+				return Facts{}, nil, err
+			}
+		}
+		needCertificate = needCertificate || (issued(p) && serves(p, f.Want))
+	}
+	if needCertificate {
+		if f.Certificate, err = g.certificate(ctx, cr); err != nil {
+			return Facts{}, nil, err
+		}
+	}
+	return f, issuer, nil
+}
+
+// want is what the request itself says; the issuer adds the rest.
+func want(cr *cmapi.CertificateRequest, request *pki.Request, now time.Time) Want {
+	w := Want{
+		Beneficiary: v1alpha1.Beneficiary{Namespace: cr.Namespace, RequestName: cr.Name, RequestUID: cr.UID},
+		Issuer:      IssuerRefOf(cr),
+		Request:     request,
+		Labels:      cr.Labels,
+	}
+	if owner := metav1.GetControllerOf(cr); owner != nil && owner.Kind == cmapi.CertificateKind && owner.APIVersion == cmapi.SchemeGroupVersion.String() {
+		w.Beneficiary.CertificateName = owner.Name
+	}
+	return w
+}
+
+// ready returns why the issuer cannot be bought with.
+func (g *Gatherer) ready(issuer v1alpha1.Issuer) *IssuerProblem {
+	ref := issuer.Ref()
+	c := meta.FindStatusCondition(issuer.GetStatus().Conditions, v1alpha1.ConditionReady)
+	switch {
+	case !issuer.GetDeletionTimestamp().IsZero():
+		return notReady("%s is being deleted.", ref)
+	case c == nil || c.ObservedGeneration != issuer.GetGeneration():
+		return notReady("%s was not checked yet.", ref)
+	case c.Status != metav1.ConditionTrue:
+		return notReady("%s is not ready (%s): %s", ref, c.Reason, c.Message)
+	case issuer.GetStatus().Ledger == nil || issuer.GetStatus().Ledger.NamespaceUID != g.LedgerUID || issuer.GetStatus().Ledger.Namespace != g.Ledger:
+		return notReady("the ledger of %s is another one than this controller's.", ref)
+	}
+	return nil
+}
+
+func notReady(format string, args ...any) *IssuerProblem {
+	return &IssuerProblem{Reason: v1alpha1.ReasonIssuerNotReady, Message: fmt.Sprintf(format, args...)}
+}
+
+// set reads all purchases of one names hash.
+func (g *Gatherer) set(ctx context.Context, reader client.Reader, namesHash string) ([]v1alpha1.RegfishPurchase, error) {
+	var list v1alpha1.RegfishPurchaseList
+	if err := reader.List(ctx, &list, client.InNamespace(g.Ledger), client.MatchingFields{FieldNamesHash: namesHash}); err != nil {
+		return nil, fmt.Errorf("list purchases: %w", err)
+	}
+	return list.Items, nil
+}
+
+// certificate reads the Certificate that owns the request, nil if there is none.
+func (g *Gatherer) certificate(ctx context.Context, cr *cmapi.CertificateRequest) (*cmapi.Certificate, error) {
+	owner := metav1.GetControllerOf(cr)
+	if owner == nil || owner.Kind != cmapi.CertificateKind {
+		return nil, nil
+	}
+	var c cmapi.Certificate
+	if err := g.Live.Get(ctx, client.ObjectKey{Namespace: cr.Namespace, Name: owner.Name}, &c); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	return &c, nil
+}
+
+// GetIssuer reads the issuer that the request names, nil if there is none or the
+// kind is not ours.
+func GetIssuer(ctx context.Context, reader client.Reader, cr *cmapi.CertificateRequest) (v1alpha1.Issuer, error) {
+	return LookUpIssuer(ctx, reader, IssuerRefOf(cr))
+}
+
+// LookUpIssuer reads an issuer, nil if there is none or the kind is not ours.
+func LookUpIssuer(ctx context.Context, reader client.Reader, ref v1alpha1.IssuerRef) (v1alpha1.Issuer, error) {
+	var issuer v1alpha1.Issuer
+	switch ref.Kind {
+	case v1alpha1.KindIssuer:
+		issuer = &v1alpha1.RegfishIssuer{}
+	case v1alpha1.KindClusterIssuer:
+		issuer = &v1alpha1.RegfishClusterIssuer{}
+	default:
+		return nil, nil
+	}
+	if err := reader.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, issuer); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("read %s: %w", ref, err)
+	}
+	return issuer, nil
+}
+
+// IssuerRefOf is the issuer that the request names. A request without a kind
+// means a RegfishIssuer, as cert-manager's own default is the namespaced kind.
+func IssuerRefOf(cr *cmapi.CertificateRequest) v1alpha1.IssuerRef {
+	ref := v1alpha1.IssuerRef{Kind: cr.Spec.IssuerRef.Kind, Name: cr.Spec.IssuerRef.Name}
+	if ref.Kind == "" {
+		ref.Kind = v1alpha1.KindIssuer
+	}
+	if ref.Kind != v1alpha1.KindClusterIssuer {
+		ref.Namespace = cr.Namespace
+	}
+	return ref
+}
+
+// RequestLive reports whether the request that p was made for still exists and
+// is to be served.
+func RequestLive(ctx context.Context, reader client.Reader, p *v1alpha1.RegfishPurchase) (bool, error) {
+	var cr cmapi.CertificateRequest
+	if err := reader.Get(ctx, client.ObjectKey{Namespace: p.Spec.Beneficiary.Namespace, Name: p.Spec.Beneficiary.RequestName}, &cr); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	uid := p.Spec.Beneficiary.RequestUID
+	if a := lastAttempt(p); a != nil {
+		uid = a.RequestUID
+	}
+	return cr.UID == uid && ToServe(&cr), nil
+}
+
+// ToServe reports whether the request is approved and still to be answered.
+func ToServe(cr *cmapi.CertificateRequest) bool {
+	if !cr.DeletionTimestamp.IsZero() || len(cr.Status.Certificate) > 0 {
+		return false
+	}
+	if !cmutil.CertificateRequestIsApproved(cr) || cmutil.CertificateRequestIsDenied(cr) {
+		return false
+	}
+	switch cmutil.CertificateRequestReadyReason(cr) {
+	case cmapi.CertificateRequestReasonFailed, cmapi.CertificateRequestReasonDenied, cmapi.CertificateRequestReasonIssued:
+		return false
+	}
+	return !cmutil.CertificateRequestHasCondition(cr, cmapi.CertificateRequestCondition{Type: cmapi.CertificateRequestConditionInvalidRequest, Status: cmmeta.ConditionTrue})
+}
+
+// Preflight checks a request before anything is decided for it.
+func Preflight(cr *cmapi.CertificateRequest) (*pki.Request, []pki.Problem) {
+	usages := make([]string, 0, len(cr.Spec.Usages))
+	for _, u := range cr.Spec.Usages {
+		usages = append(usages, string(u))
+	}
+	return pki.Preflight(pki.Spec{CSR: cr.Spec.Request, IsCA: cr.Spec.IsCA, Usages: usages})
+}
+
+// baseline asks the account for everything that shares a name with w, and reads
+// what of it no purchase holds.
+func (g *Gatherer) baseline(ctx context.Context, vendor Vendor, cr *cmapi.CertificateRequest, w Want) (*Baseline, error) {
+	b := &Baseline{}
+	names := pki.ExactNames("", w.Request.DNSNames)
+	var sharing []regfish.Certificate
+	if err := vendor.Certificates(ctx, func(c regfish.Certificate) error {
+		if c.ID != "" && (pki.ShareCanonical(c.Names(), names) || len(c.Names()) == 0) {
+			sharing = append(sharing, c)
+		}
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("list the account: %w", err)
+	}
+	for _, c := range sharing {
+		if len(c.Names()) == 0 {
+			// A row without names says nothing about its names; the id does.
+			whole, err := vendor.Certificate(ctx, c.ID)
+			if err != nil {
+				return nil, fmt.Errorf("read %s: %w", regfish.Sanitise(c.ID, 64), err)
+			}
+			if !pki.ShareCanonical(whole.Names(), names) {
+				continue
+			}
+			c = whole
+		}
+		b.IDs = append(b.IDs, c.ID)
+		claimed, err := g.claimed(ctx, c.ID)
+		if err != nil {
+			return nil, err
+		}
+		if claimed {
+			continue
+		}
+		candidate := Candidate{Certificate: c}
+		if Usable(c) {
+			delivery, err := vendor.Download(ctx, c.ID)
+			if err != nil && regfish.KindOf(err) != regfish.KindConflict && regfish.KindOf(err) != regfish.KindNotFound && regfish.KindOf(err) != regfish.KindUnreadable {
+				return nil, fmt.Errorf("download %s: %w", regfish.Sanitise(c.ID, 64), err)
+			}
+			if err == nil {
+				candidate.Leaf, _ = pki.ParseLeaf(delivery)
+			}
+			if candidate.Leaf != nil {
+				if candidate.Earlier, err = g.earlier(ctx, cr, candidate); err != nil {
+					return nil, err
+				}
+			}
+		}
+		b.Unclaimed = append(b.Unclaimed, candidate)
+	}
+	return b, nil
+}
+
+// claimed reports whether a purchase of the ledger holds the id.
+func (g *Gatherer) claimed(ctx context.Context, id string) (bool, error) {
+	var list v1alpha1.RegfishPurchaseList
+	if err := g.Live.List(ctx, &list, client.InNamespace(g.Ledger), client.MatchingFields{FieldCertificateID: id}); err != nil {
+		return false, fmt.Errorf("look for %s in the ledger: %w", regfish.Sanitise(id, 64), err)
+	}
+	return len(list.Items) > 0, nil
+}
+
+// earlier returns the CSR of an earlier request of the same Certificate that was
+// given exactly the candidate: proof, after a restore of the ledger, that the
+// candidate was bought for it.
+func (g *Gatherer) earlier(ctx context.Context, cr *cmapi.CertificateRequest, c Candidate) ([]byte, error) {
+	owner := metav1.GetControllerOf(cr)
+	if owner == nil {
+		return nil, nil
+	}
+	var list cmapi.CertificateRequestList
+	if err := g.Live.List(ctx, &list, client.InNamespace(cr.Namespace)); err != nil {
+		return nil, fmt.Errorf("list certificate requests: %w", err)
+	}
+	for i := range list.Items {
+		other := &list.Items[i]
+		if o := metav1.GetControllerOf(other); o == nil || o.Kind != owner.Kind || o.Name != owner.Name || len(other.Status.Certificate) == 0 {
+			continue
+		}
+		if leaf, err := pki.ParseLeaf(other.Status.Certificate); err == nil && leaf.Equal(c.Leaf) {
+			return other.Spec.Request, nil
+		}
+	}
+	return nil, nil
+}

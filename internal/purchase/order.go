@@ -1,0 +1,173 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package purchase
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+)
+
+// Delivery is how the hand-over of an issued certificate went. At most one of
+// its fields is set beside the dates.
+type Delivery struct {
+	// Done says that the request has the certificate.
+	Done bool
+	// Refused is why the certificate may not be published.
+	Refused string
+	// Later is what the hand-over waits for.
+	Later string
+	// SerialNumber, NotBefore and NotAfter of the certificate, when Done.
+	SerialNumber        string
+	NotBefore, NotAfter *metav1.Time
+}
+
+// OrderFacts is what the status of an order is made of.
+type OrderFacts struct {
+	// Want is what is asked for; its issuer part may be empty.
+	Want Want
+	// Decision for the request.
+	Decision Decision
+	// Contenders are the purchases that want a record at a name of the decision's
+	// purchase.
+	Contenders []Contender
+	// Delivery is set when the decision was to deliver.
+	Delivery *Delivery
+}
+
+// OrderStatus returns the status of an order. It is computed anew from the facts
+// every time; only transition times are carried over from before.
+func OrderStatus(before v1alpha1.OrderStatus, f OrderFacts) v1alpha1.OrderStatus {
+	d := f.Decision
+	s := v1alpha1.OrderStatus{Conditions: before.DeepCopy().Conditions, CommonName: f.Want.Request.CommonName}
+	c := conditions{&s.Conditions}
+	s.Plan = &v1alpha1.Plan{Action: actionOf(d, f.Want), SKU: f.Want.SKU, ValidityDays: f.Want.ValidityDays, Reason: bound(d.Message)}
+	p := d.Purchase
+	// What belongs to another lineage is named and not shown: it may be another
+	// tenant's.
+	shown := p != nil && (serves(p, f.Want) || inLineage(p, f.Want))
+	if p != nil {
+		s.PurchaseRef = &v1alpha1.PurchaseRef{Name: p.Name}
+	}
+	var ps v1alpha1.PurchaseStatus
+	if shown {
+		ps = p.Status
+		if len(ps.Conditions) == 0 {
+			ps = Observe(p, Observation{WriterAlive: true, RequestLive: true})
+		}
+		s.PurchaseRef.CertificateID = p.Spec.CertificateID
+		s.Plan.SKU, s.Plan.ValidityDays = p.Spec.SKU, p.Spec.ValidityDays
+		s.Vendor, s.CompletionURL = ps.Vendor, ps.CompletionURL
+		s.SerialNumber, s.NotBefore, s.NotAfter, s.ContractNotAfter = ps.SerialNumber, ps.NotBefore, ps.NotAfter, ps.ContractNotAfter
+	}
+	c.copy(ps.Conditions, v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonNotRequired, "nobody has to act at regfish.")
+	c.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonNotHeld, "nobody has to decide.")
+	c.set(v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, "the certificate is not there yet.")
+	published(&s, c, f, shown)
+
+	switch d.Step {
+	case StepFollow, StepDeliver:
+		c.copy(ps.Conditions, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonPlacing, "the order is being sent to regfish.")
+		c.copy(ps.Conditions, v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonNotHeld, "nobody has to decide.")
+		if issued := meta.FindStatusCondition(ps.Conditions, v1alpha1.ConditionIssued); issued != nil {
+			c.set(v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, issued.Message)
+		}
+		if f.Delivery != nil {
+			deliver(&s, c, *f.Delivery)
+		}
+	case StepHold:
+		c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonNotDecided, "nothing was sent.")
+		c.set(v1alpha1.ConditionHeld, metav1.ConditionTrue, d.Reason, d.Message)
+	case StepFail:
+		if p != nil && p.Spec.CertificateID != "" {
+			c.copy(ps.Conditions, v1alpha1.ConditionPlaced, metav1.ConditionTrue, v1alpha1.ReasonPurchased, "the order was placed.")
+		} else {
+			c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, d.Reason, d.Message)
+		}
+		c.set(v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, d.Message)
+	default:
+		c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, d.Reason, d.Message)
+	}
+	if s.State = stateOf(s.Conditions, nil, s.Vendor); s.State == v1alpha1.StateEnded {
+		s.State = v1alpha1.StateFailed
+	}
+	s.Message = sentence(s.Conditions)
+	return s
+}
+
+// published says whose turn it is to publish which records.
+func published(s *v1alpha1.OrderStatus, c conditions, f OrderFacts, shown bool) {
+	p := f.Decision.Purchase
+	if !shown || p.Status.DCV == nil {
+		if shown && issued(p) {
+			c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionTrue, v1alpha1.ReasonPublished, "the names were validated.")
+			return
+		}
+		c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionUnknown, v1alpha1.ReasonRecordsPending, "regfish has named no validation records yet.")
+		return
+	}
+	mine, other, at := Turn(p, f.Contenders)
+	s.DCV = &v1alpha1.DCVStatus{Method: p.Status.DCV.Method, Records: mine}
+	if other != nil {
+		c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonWaitingForName,
+			fmt.Sprintf("waits for the name %s, where purchase %s needs another record first; its turn comes when that one is issued or ended.", at, other.Name))
+		return
+	}
+	if len(mine) == 0 {
+		c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionUnknown, v1alpha1.ReasonRecordsPending, "regfish has named no validation records yet.")
+		return
+	}
+	first := mine[0]
+	more := ""
+	if len(mine) > 1 {
+		more = fmt.Sprintf(" and %d more in status.dcv.records", len(mine)-1)
+	}
+	c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingDNS,
+		fmt.Sprintf("your DNS automation, or a person, has to set %s %s %s%s; dcv.publisher is %s, so nothing in this cluster does it by itself.",
+			first.Name, first.Type, first.Value, more, v1alpha1.DCVPublisherExternal))
+}
+
+// deliver says how the hand-over went.
+func deliver(s *v1alpha1.OrderStatus, c conditions, d Delivery) {
+	switch {
+	case d.Done:
+		s.SerialNumber, s.NotBefore, s.NotAfter = d.SerialNumber, d.NotBefore, d.NotAfter
+		c.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonNotHeld, "nobody has to decide.")
+		c.set(v1alpha1.ConditionIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued, "the certificate was verified and handed to the request.")
+	case d.Refused != "":
+		c.set(v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonCertificateRefused, d.Refused)
+	case d.Later != "":
+		c.set(v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, d.Later)
+	}
+}
+
+// actionOf is what the plan of an order calls the decision.
+func actionOf(d Decision, w Want) string {
+	switch {
+	case d.Step == StepImport, d.Purchase != nil && d.Purchase.Spec.Action == v1alpha1.ActionImport:
+		return v1alpha1.ActionImport
+	case d.Step == StepDeliver && d.Purchase.Spec.Beneficiary.RequestUID != w.Beneficiary.RequestUID:
+		return v1alpha1.ActionHandOut
+	}
+	return v1alpha1.ActionNew
+}
+
+// conditions sets conditions of a status, bounded.
+type conditions struct{ list *[]metav1.Condition }
+
+func (c conditions) set(kind string, status metav1.ConditionStatus, reason, message string) {
+	meta.SetStatusCondition(c.list, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: bound(message)})
+}
+
+// copy takes a condition over from another object, or the given one if that has
+// none.
+func (c conditions) copy(from []metav1.Condition, kind string, status metav1.ConditionStatus, reason, message string) {
+	if found := meta.FindStatusCondition(from, kind); found != nil {
+		status, reason, message = found.Status, found.Reason, found.Message
+	}
+	c.set(kind, status, reason, message)
+}

@@ -1,0 +1,398 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package purchase
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	cmpki "github.com/cert-manager/cert-manager/pkg/util/pki"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/pki"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// Step is what a decision leads to. Every decision names exactly one.
+type Step int
+
+const (
+	// StepFollow: the purchase was made for this key and is on its way.
+	StepFollow Step = iota + 1
+	// StepDeliver: the purchase was made for this key and is issued.
+	StepDeliver
+	// StepWait: another purchase has to come to an end first.
+	StepWait
+	// StepQueue: to be bought, once something comes by itself.
+	StepQueue
+	// StepHold: a person must decide; a plan records it.
+	StepHold
+	// StepBuy: a new purchase.
+	StepBuy
+	// StepRetry: another attempt of a purchase that placed nothing.
+	StepRetry
+	// StepImport: the account has the certificate already; record it.
+	StepImport
+	// StepFail: the request can never be served as it is.
+	StepFail
+)
+
+// Decision is one step and what to say about it.
+type Decision struct {
+	Step Step
+	// Purchase that the step is about: followed, delivered, waited for, tried
+	// again. Nil for a new purchase.
+	Purchase *v1alpha1.RegfishPurchase
+	// Candidate that is imported.
+	Candidate *Candidate
+	// Reason is the reason of Placed or, for StepHold, of Held.
+	Reason string
+	// Message is one sentence: what is waited for, and who has to act.
+	Message string
+	// LookAgain is when the decision may change without any event; zero means
+	// that an event will tell.
+	LookAgain time.Duration
+}
+
+// Bounds on what one Certificate may cost before a person is asked.
+const (
+	maxActions   = 3
+	actionWindow = 24 * time.Hour
+)
+
+// Back-off between attempts of one purchase.
+const (
+	firstRetry = time.Minute
+	lastRetry  = time.Hour
+)
+
+// Plan decides what a request gets. The order of the questions is the order of
+// cost: what is there is used before anything is waited for, and everything that
+// can stop a purchase is asked before one is made.
+func Plan(f Facts) Decision {
+	rules := []func(Facts) (Decision, bool){
+		sameKey, unreadableRecord, oneOrderAtATime, waitForLineage, bounds, issuerReady, limit, unclaimed,
+	}
+	for _, rule := range rules {
+		if d, ok := rule(f); ok {
+			return d
+		}
+	}
+	return Decision{Step: StepBuy, Reason: v1alpha1.ReasonPlacing, Message: "no purchase of this Certificate can be used, so a new certificate is ordered."}
+}
+
+// sameKey: a purchase for the same namespace, names and key serves the request
+// for as long as it is on its way or fit to be handed out again. This is what
+// makes every repetition of one request free.
+func sameKey(f Facts) (Decision, bool) {
+	for _, p := range numbered(f.Purchases) {
+		if !serves(p, f.Want) {
+			continue
+		}
+		switch phaseOf(p) {
+		case phasePlaced:
+			switch {
+			case failed(p):
+				if p.Spec.Beneficiary.RequestUID == f.Want.Beneficiary.RequestUID {
+					return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonFailed, Message: p.Status.Message}, true
+				}
+			case !issued(p):
+				return Decision{Step: StepFollow, Purchase: p, Reason: v1alpha1.ReasonPurchased, Message: "bought for this key."}, true
+			case held(p) || p.Spec.Beneficiary.RequestUID == f.Want.Beneficiary.RequestUID || fresh(f, p.Status.NotBefore, p.Status.NotAfter):
+				return Decision{Step: StepDeliver, Purchase: p, Reason: v1alpha1.ReasonPurchased, Message: "bought for this key."}, true
+			}
+		case phaseUnresolved:
+			return Decision{Step: StepFollow, Purchase: p, Reason: v1alpha1.ReasonPlacing, Message: "being bought for this key."}, true
+		case phaseUnplaced:
+			return retry(f, p), true
+		case phaseRefused:
+			if a := lastAttempt(p); a != nil && a.RequestUID == f.Want.Beneficiary.RequestUID {
+				return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonRejected, Message: "regfish refused the order: " + a.Outcome.Message}, true
+			}
+		}
+	}
+	return Decision{}, false
+}
+
+// retry: the last attempt bought nothing, so the next one may be made, after a
+// pause that doubles from a minute to an hour. What stops a purchase stops an
+// attempt too.
+func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
+	last := lastAttempt(p)
+	pause := lastRetry
+	if n := len(p.Spec.Attempts) - 1; n < 6 {
+		pause = min(lastRetry, firstRetry<<n)
+	}
+	if d, ok := issuerReady(f); ok {
+		d.Purchase = p
+		return d
+	}
+	if wait := last.Outcome.Time.Add(pause).Sub(f.Now); wait > 0 {
+		return Decision{
+			Step: StepQueue, Purchase: p, Reason: v1alpha1.ReasonVendorUnavailable, LookAgain: wait,
+			Message: fmt.Sprintf("attempt %d placed no order (%s); the next one follows after a pause of %s.", last.Number, last.Outcome.Message, pause),
+		}
+	}
+	for _, rule := range []func(Facts) (Decision, bool){oneOrderAtATime, limit, unclaimed} {
+		if d, ok := rule(f); ok {
+			if d.Purchase == nil {
+				d.Purchase = p
+			}
+			return d
+		}
+	}
+	return Decision{Step: StepRetry, Purchase: p, Reason: v1alpha1.ReasonPlacing, Message: fmt.Sprintf("attempt %d placed no order, so the next one is made.", last.Number)}
+}
+
+// unreadableRecord: a record of another version may mean anything.
+func unreadableRecord(f Facts) (Decision, bool) {
+	for _, p := range numbered(f.Purchases) {
+		if phaseOf(p) == phaseForeign {
+			return Decision{
+				Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase,
+				Message: fmt.Sprintf("RegfishPurchase %s was written by another version of this controller and cannot be judged; install the newer version again.", p.Name),
+			}, true
+		}
+	}
+	return Decision{}, false
+}
+
+// oneOrderAtATime: while it is not known whether an order for these names was
+// placed, no other one is sent, whoever it is for: the two could not be told
+// apart afterwards.
+func oneOrderAtATime(f Facts) (Decision, bool) {
+	for _, p := range numbered(f.Purchases) {
+		if phaseOf(p) == phaseUnresolved {
+			return Decision{
+				Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase,
+				Message: fmt.Sprintf("waits for RegfishPurchase %s: an order for the same names is being placed, and its outcome has to be known first.", p.Name),
+			}, true
+		}
+	}
+	return Decision{}, false
+}
+
+// waitForLineage: while a purchase for the same Certificate is on its way, a
+// request with another key waits for it instead of buying beside it.
+func waitForLineage(f Facts) (Decision, bool) {
+	for _, p := range numbered(f.Purchases) {
+		if !inLineage(p, f.Want) || !onItsWay(f, p) {
+			continue
+		}
+		id := p.Spec.CertificateID
+		if id == "" {
+			id = "RegfishPurchase " + p.Name
+		}
+		return Decision{
+			Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase,
+			Message: strings.TrimSuffix(fmt.Sprintf("waits for %s, bought for an earlier key of this Certificate; nothing else is bought before it has come to an end: %s", id, p.Status.Message), ": "),
+		}, true
+	}
+	return Decision{}, false
+}
+
+// onItsWay reports whether p may still come to something: it was placed and has
+// not ended, or it was not placed and its request still wants it.
+func onItsWay(f Facts, p *v1alpha1.RegfishPurchase) bool {
+	switch phaseOf(p) {
+	case phaseUnplaced:
+		return f.Live[p.Spec.Beneficiary.RequestUID]
+	case phasePlaced:
+		return !failed(p) && (!issued(p) || (held(p) && running(p, f.Now)))
+	default:
+		return false
+	}
+}
+
+// bounds: a Certificate that is bought again and again, or whose last order came
+// to nothing, is a question for a person.
+func bounds(f Facts) (Decision, bool) {
+	var placed []time.Time
+	var last *v1alpha1.RegfishPurchase
+	for _, p := range numbered(f.Purchases) {
+		if !inBounds(p, f.Want) || phaseOf(p) != phasePlaced {
+			continue
+		}
+		if last == nil {
+			last = p
+		}
+		for _, a := range p.Spec.Attempts {
+			if a.Outcome != nil && a.Outcome.Result == v1alpha1.OutcomeAccepted && f.Now.Sub(a.Time.Time) < actionWindow {
+				placed = append(placed, a.Time.Time)
+			}
+		}
+	}
+	if len(placed) >= maxActions {
+		slices.SortFunc(placed, time.Time.Compare)
+		return Decision{
+			Step: StepHold, Reason: v1alpha1.ReasonTooManyActions, LookAgain: placed[len(placed)-maxActions].Add(actionWindow).Sub(f.Now),
+			Message: fmt.Sprintf("%d certificates were bought for these names within 24 hours (at %s), so nothing is bought until the oldest is a day old. The usual causes are two writers of one Secret, and a renewBefore that is as long as the certificate lives.",
+				len(placed), joinTimes(placed)),
+		}, true
+	}
+	if last != nil && failed(last) && last.Status.SerialNumber == "" {
+		return Decision{
+			Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed,
+			Message: fmt.Sprintf("the last order for these names, %s, was placed and ended without a certificate (%s); a person has to find out why before another one is paid for.", last.Spec.CertificateID, strings.TrimSuffix(last.Status.Message, ".")),
+		}, true
+	}
+	return Decision{}, false
+}
+
+func joinTimes(ts []time.Time) string {
+	var s []string
+	for _, t := range ts[max(0, len(ts)-maxActions):] {
+		s = append(s, t.UTC().Format("15:04:05Z"))
+	}
+	return strings.Join(s, ", ")
+}
+
+// issuerReady: nothing is bought with an issuer that is not Ready.
+func issuerReady(f Facts) (Decision, bool) {
+	if f.Issuer == nil {
+		return Decision{}, false
+	}
+	return Decision{Step: StepQueue, Reason: f.Issuer.Reason, Message: f.Issuer.Message}, true
+}
+
+// limit: what exceeds the purchase limit waits for a slot.
+func limit(f Facts) (Decision, bool) {
+	switch {
+	case f.Slots.Limit == 0:
+		return Decision{
+			Step: StepQueue, Reason: v1alpha1.ReasonPurchasesPaused,
+			Message: fmt.Sprintf("spec.purchaseLimit.count of %s is 0, so nothing is bought until its owner raises it.", f.Want.Issuer),
+		}, true
+	case !f.Slots.Free():
+		return Decision{
+			Step: StepQueue, Reason: v1alpha1.ReasonPurchaseLimitReached, LookAgain: max(time.Minute, f.Slots.Next.Sub(f.Now)),
+			Message: fmt.Sprintf("the purchase limit of %s (%d) is reached; the next slot is free at %s, or when its owner raises spec.purchaseLimit.count.",
+				f.Want.Issuer, f.Slots.Limit, f.Slots.Next.UTC().Format(time.RFC3339)),
+		}, true
+	}
+	return Decision{}, false
+}
+
+// unclaimed: a certificate or order in the account that shares a name and is in
+// no record is never ignored. After a restore it is what this cluster paid for.
+func unclaimed(f Facts) (Decision, bool) {
+	if f.Baseline == nil {
+		return Decision{}, false
+	}
+	// What can be taken is looked for before what has to be asked about.
+	for i := range f.Baseline.Unclaimed {
+		c := &f.Baseline.Unclaimed[i]
+		if c.Leaf == nil {
+			continue
+		}
+		sum, err := pki.KeySHA256(c.Leaf.PublicKey)
+		ours := err == nil && sum == f.Want.Request.KeySHA256 && pki.Covers(pki.CertificateNames(c.Leaf), f.Want.Request.DNSNames)
+		notBefore, notAfter := metav1.NewTime(c.Leaf.NotBefore), metav1.NewTime(c.Leaf.NotAfter)
+		switch {
+		case ours && !revoked(c.Certificate) && fresh(f, &notBefore, &notAfter):
+			return Decision{Step: StepImport, Candidate: c, Reason: v1alpha1.ReasonAdopted, Message: fmt.Sprintf("the account already has %s for this key, so nothing is bought.", c.Certificate.ID)}, true
+		case c.Earlier != nil:
+			return Decision{Step: StepImport, Candidate: c, Reason: v1alpha1.ReasonAdopted, Message: fmt.Sprintf("%s was handed to an earlier request of this Certificate and is taken into the ledger again.", c.Certificate.ID)}, true
+		}
+	}
+	for i := range f.Baseline.Unclaimed {
+		c := &f.Baseline.Unclaimed[i]
+		switch {
+		case pending(c.Certificate):
+			return Decision{
+				Step: StepHold, Reason: v1alpha1.ReasonUnclaimedOrder, LookAgain: lastRetry,
+				Message: fmt.Sprintf("the account has an order %s for a name of this request (status %q) that is in no record of this ledger; a person has to find out whose it is before another one is paid for.",
+					regfish.Sanitise(c.Certificate.ID, 64), regfish.Sanitise(c.Certificate.Status, 32)),
+			}, true
+		case c.Certificate.Status == regfish.StatusIssued && supersedes(f, c):
+			return Decision{
+				Step: StepHold, Reason: v1alpha1.ReasonUnclaimedOrder, LookAgain: lastRetry,
+				Message: fmt.Sprintf("the account has the certificate %s for exactly these names, newer than any in this ledger and with another key; a person has to find out whose it is before another one is paid for.",
+					regfish.Sanitise(c.Certificate.ID, 64)),
+			}, true
+		}
+	}
+	return Decision{}, false
+}
+
+// supersedes reports whether the issued candidate may be the outcome of a
+// purchase that this ledger lost: it is for exactly the wanted names, what was
+// paid for is still running, and it began after the newest contract the ledger
+// knows, or, without one, after the Certificate was created.
+func supersedes(f Facts, c *Candidate) bool {
+	names := c.Certificate.Names()
+	if c.Leaf != nil {
+		names = pki.CertificateNames(c.Leaf)
+	}
+	if !pki.Covers(names, f.Want.Request.DNSNames) || len(pki.Foreign(names, f.Want.Request.DNSNames)) > 0 {
+		return false
+	}
+	begin, end := c.Certificate.ContractValidFrom, c.Certificate.ContractValidUntil
+	if begin == nil {
+		begin = c.Certificate.ValidFrom
+	}
+	if end == nil {
+		end = c.Certificate.ValidUntil
+	}
+	if c.Leaf != nil && begin == nil {
+		begin = &c.Leaf.NotBefore
+	}
+	if c.Leaf != nil && end == nil {
+		end = &c.Leaf.NotAfter
+	}
+	if end != nil && !end.After(f.Now) {
+		return false
+	}
+	var newest time.Time
+	for _, p := range numbered(f.Purchases) {
+		if !sameNames(p, f.Want) {
+			continue
+		}
+		for _, t := range []*metav1.Time{p.Status.ContractNotBefore, p.Status.NotBefore} {
+			if t != nil && t.After(newest) {
+				newest = t.Time
+			}
+		}
+	}
+	if newest.IsZero() && f.Certificate != nil {
+		newest = f.Certificate.CreationTimestamp.Time
+	}
+	// Without a begin nothing excludes it.
+	return begin == nil || begin.After(newest)
+}
+
+// fresh reports whether a certificate with these dates may be handed out again:
+// now is a margin before the time at which cert-manager would renew it. Without
+// the margin clock skew of half a second would hand out a certificate that
+// cert-manager renews at once. A request without a Certificate gets it while
+// more than a third of the lifetime is left.
+func fresh(f Facts, notBefore, notAfter *metav1.Time) bool {
+	if notBefore == nil || notAfter == nil {
+		// The dates are only known once the certificate was fetched.
+		return true
+	}
+	lifetime := notAfter.Sub(notBefore.Time)
+	if f.Certificate == nil {
+		return notAfter.Sub(f.Now) > lifetime/3
+	}
+	spec := f.Certificate.Spec
+	renewal, err := cmpki.RenewalTime(notBefore.Time, notAfter.Time, spec.RenewBefore, spec.RenewBeforePercentage, spec.Renewal)
+	if err != nil || renewal == nil {
+		// cert-manager never renews it: it serves for as long as it lives.
+		return f.Now.Before(notAfter.Time)
+	}
+	margin := max(time.Hour, lifetime/100)
+	return f.Now.Before(renewal.Add(-margin))
+}
+
+func running(p *v1alpha1.RegfishPurchase, now time.Time) bool {
+	end := p.Status.ContractNotAfter
+	if end == nil {
+		end = p.Status.NotAfter
+	}
+	return end == nil || end.After(now)
+}

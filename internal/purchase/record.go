@@ -1,0 +1,255 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package purchase
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/pki"
+)
+
+// phase is where a purchase stands by its record alone, without what the vendor
+// last said about it.
+type phase int
+
+const (
+	// phasePlan: stands for a decision of a person; nothing was ever sent.
+	phasePlan phase = iota + 1
+	// phaseForeign: written by a version that this one does not understand.
+	phaseForeign
+	// phasePlaced: the vendor's id is known.
+	phasePlaced
+	// phaseUnresolved: an order may have been placed.
+	phaseUnresolved
+	// phaseUnplaced: nothing was placed, and the same order may be tried again.
+	phaseUnplaced
+	// phaseRefused: nothing was placed, and the same order will not be tried again.
+	phaseRefused
+)
+
+func phaseOf(p *v1alpha1.RegfishPurchase) phase {
+	switch {
+	case p.Spec.RecordVersion != v1alpha1.RecordVersion:
+		return phaseForeign
+	case IsPlan(p):
+		return phasePlan
+	case p.Spec.CertificateID != "":
+		return phasePlaced
+	}
+	// Any attempt whose end is not known to have bought nothing decides, not the
+	// last one: an accepted order without an id of its own is one of them.
+	for _, a := range p.Spec.Attempts {
+		if a.Outcome == nil || (a.Outcome.Result != v1alpha1.OutcomeRejected && a.Outcome.Result != v1alpha1.OutcomeNotSent) {
+			return phaseUnresolved
+		}
+	}
+	last := lastAttempt(p)
+	if last == nil || last.Outcome.Final || len(p.Spec.Successors) > 0 || len(p.Spec.Attempts) >= maxAttempts {
+		return phaseRefused
+	}
+	return phaseUnplaced
+}
+
+// maxAttempts is the most attempts that a purchase can record.
+const maxAttempts = 50
+
+// IsPlan reports whether p stands for a decision of a person and was never sent.
+func IsPlan(p *v1alpha1.RegfishPurchase) bool { return p.Spec.Number == 0 }
+
+func lastAttempt(p *v1alpha1.RegfishPurchase) *v1alpha1.Attempt {
+	if len(p.Spec.Attempts) == 0 {
+		return nil
+	}
+	// The list is a map by number for the API server; its order is not a promise.
+	last := &p.Spec.Attempts[0]
+	for i := range p.Spec.Attempts {
+		if p.Spec.Attempts[i].Number > last.Number {
+			last = &p.Spec.Attempts[i]
+		}
+	}
+	return last
+}
+
+// FirstIntent is when the first attempt of p was written; zero for a purchase
+// without attempts.
+func FirstIntent(p *v1alpha1.RegfishPurchase) time.Time {
+	var first time.Time
+	for _, a := range p.Spec.Attempts {
+		if first.IsZero() || a.Time.Time.Before(first) {
+			first = a.Time.Time
+		}
+	}
+	return first
+}
+
+// pendingAttempt returns the attempt of p whose outcome is not recorded.
+func pendingAttempt(p *v1alpha1.RegfishPurchase) *v1alpha1.Attempt {
+	for i := range p.Spec.Attempts {
+		if p.Spec.Attempts[i].Outcome == nil {
+			return &p.Spec.Attempts[i]
+		}
+	}
+	return nil
+}
+
+// PendingWriter is the process that made the attempt of p whose outcome is not
+// recorded; nil if there is no such attempt.
+func PendingWriter(p *v1alpha1.RegfishPurchase) *v1alpha1.Writer {
+	if a := pendingAttempt(p); a != nil {
+		return &a.Writer
+	}
+	return nil
+}
+
+// newest returns the numbered purchase with the highest number, nil if there is
+// none.
+func newest(ps []v1alpha1.RegfishPurchase) *v1alpha1.RegfishPurchase {
+	var top *v1alpha1.RegfishPurchase
+	for i := range ps {
+		if !IsPlan(&ps[i]) && (top == nil || ps[i].Spec.Number > top.Spec.Number) {
+			top = &ps[i]
+		}
+	}
+	return top
+}
+
+// numbered returns the numbered purchases, newest first.
+func numbered(ps []v1alpha1.RegfishPurchase) []*v1alpha1.RegfishPurchase {
+	var out []*v1alpha1.RegfishPurchase
+	for i := range ps {
+		if !IsPlan(&ps[i]) {
+			out = append(out, &ps[i])
+		}
+	}
+	slices.SortFunc(out, func(a, b *v1alpha1.RegfishPurchase) int { return int(b.Spec.Number) - int(a.Spec.Number) })
+	return out
+}
+
+// requestKey is the hash of the public key in a CSR that passed the preflight
+// when it was recorded; empty if it does not parse.
+func requestKey(csr []byte) string {
+	block, _ := pem.Decode(csr)
+	if block == nil {
+		return ""
+	}
+	r, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return ""
+	}
+	sum, err := pki.KeySHA256(r.PublicKey)
+	if err != nil {
+		return ""
+	}
+	return sum
+}
+
+// sameNames reports whether p was made for exactly the names of w.
+func sameNames(p *v1alpha1.RegfishPurchase, w Want) bool {
+	return slices.Equal(pki.ExactNames(p.Spec.CommonName, p.Spec.DNSNames), pki.ExactNames("", w.Request.DNSNames))
+}
+
+// serves reports whether p was made for the namespace, names and key of w, so
+// that its certificate fits the request as it is.
+func serves(p *v1alpha1.RegfishPurchase, w Want) bool {
+	return p.Spec.Beneficiary.Namespace == w.Beneficiary.Namespace && sameNames(p, w) &&
+		requestKey(p.Spec.Request) == w.Request.KeySHA256
+}
+
+// inLineage reports whether p is an earlier purchase for the Certificate of w:
+// the same Certificate by name, so that what is re-created goes on, with the
+// same names and product. Any issuer counts: moving a Certificate to another
+// issuer of the same endpoint buys nothing. A request without a Certificate is a
+// lineage of its own.
+func inLineage(p *v1alpha1.RegfishPurchase, w Want) bool {
+	a, b := p.Spec.Beneficiary, w.Beneficiary
+	if a.Namespace != b.Namespace || a.CertificateName != b.CertificateName || !sameNames(p, w) {
+		return false
+	}
+	if a.CertificateName == "" && a.RequestUID != b.RequestUID {
+		return false
+	}
+	return strings.EqualFold(p.Spec.SKU, w.SKU)
+}
+
+// inBounds reports whether p counts against the bounds of w: its lineage, and
+// for requests without a Certificate all of them in the namespace with the same
+// names, since each of those is a lineage of its own.
+func inBounds(p *v1alpha1.RegfishPurchase, w Want) bool {
+	if w.Beneficiary.CertificateName != "" {
+		return inLineage(p, w)
+	}
+	return p.Spec.Beneficiary.Namespace == w.Beneficiary.Namespace && p.Spec.Beneficiary.CertificateName == "" && sameNames(p, w)
+}
+
+// Name is the name of the purchase of the given number.
+func Name(namesHash string, number int32) string { return fmt.Sprintf("%s-%d", namesHash, number) }
+
+// PlanName is the name of the plan for w: one for each namespace, issuer, names
+// and key.
+func PlanName(w Want) string {
+	sum := sha256.New()
+	for _, part := range append([]string{w.Beneficiary.Namespace, w.Issuer.Kind, w.Issuer.Namespace, w.Issuer.Name, w.Request.KeySHA256}, pki.ExactNames("", w.Request.DNSNames)...) {
+		_, _ = fmt.Fprintf(sum, "%d:%s", len(part), part)
+	}
+	return fmt.Sprintf("%s-plan-%s", w.NamesHash(), hex.EncodeToString(sum.Sum(nil))[:10])
+}
+
+// New is the record of a purchase for w, without attempts.
+func New(w Want, namespace string, number int32) *v1alpha1.RegfishPurchase {
+	p := &v1alpha1.RegfishPurchase{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Name(w.NamesHash(), number), Labels: labels(w)},
+		Spec: v1alpha1.PurchaseSpec{
+			RecordVersion: v1alpha1.RecordVersion,
+			NamesHash:     w.NamesHash(),
+			Number:        number,
+			Endpoint:      w.Endpoint,
+			IssuerRef:     w.Issuer,
+			Beneficiary:   w.Beneficiary,
+			Action:        v1alpha1.ActionNew,
+			SKU:           w.SKU,
+			CommonName:    w.Request.CommonName,
+			DNSNames:      w.Request.DNSNames,
+			Request:       w.Request.PEM,
+			DCVMethod:     w.DCVMethod,
+			ValidityDays:  w.ValidityDays,
+		},
+	}
+	if number == 0 {
+		p.Name = PlanName(w)
+	}
+	return p
+}
+
+// labels are the request's own, so that whoever pays can sum up by team, and
+// ours. A request cannot set ours, and a value that is no label is left out.
+func labels(w Want) map[string]string {
+	out := map[string]string{}
+	for k, v := range w.Labels {
+		if prefix, _, _ := strings.Cut(k, "/"); prefix == v1alpha1.Group || strings.HasSuffix(prefix, "."+v1alpha1.Group) {
+			continue
+		}
+		out[k] = v
+	}
+	for k, v := range map[string]string{
+		v1alpha1.LabelNamespace:  w.Beneficiary.Namespace,
+		v1alpha1.LabelIssuerKind: w.Issuer.Kind,
+		v1alpha1.LabelIssuerName: w.Issuer.Name,
+	} {
+		if len(validation.IsValidLabelValue(v)) == 0 {
+			out[k] = v
+		}
+	}
+	return out
+}

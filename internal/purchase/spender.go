@@ -1,0 +1,527 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package purchase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/credentials"
+	"github.com/regfish/regfish-issuer/internal/pki"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// WriteWindow is how long after the intent was written the order may still
+// leave. A process that was frozen for longer finds its connection refusing.
+const WriteWindow = 30 * time.Second
+
+// recordPause is the pause between attempts to record an outcome.
+const recordPause = time.Second
+
+// Vendor is what the spender needs of the API client.
+type Vendor interface {
+	Certificates(ctx context.Context, each func(regfish.Certificate) error) error
+	Certificate(ctx context.Context, id string) (regfish.Certificate, error)
+	Download(ctx context.Context, id string) ([]byte, error)
+	Order(ctx context.Context, r regfish.OrderRequest, mayWrite func() error) regfish.OrderResult
+	Fingerprint() string
+}
+
+// Spender buys. It is the only code that calls a paying endpoint, and it does so
+// in one place.
+type Spender struct {
+	Gatherer
+	// Client writes purchases and issuers.
+	Client client.Client
+	// Connect returns the client for an issuer, with the key that its Secret holds
+	// now.
+	Connect func(context.Context, v1alpha1.Issuer) (Vendor, error)
+	// Writer and ClusterUID identify this process in attempts.
+	Writer     v1alpha1.Writer
+	ClusterUID types.UID
+	// Leader returns nil if this process is the leader by a live read. Nil where
+	// there is no election.
+	Leader func(context.Context) error
+	// Clock tells the time.
+	Clock clock.PassiveClock
+	// MayShow decides whether a completion URL may be shown.
+	MayShow func(issuer v1alpha1.Issuer, completionURL string) bool
+
+	work   sync.WaitGroup
+	slots  sync.Mutex
+	mu     sync.Mutex
+	flying map[string]bool
+}
+
+// Spend decides again on what the API server says now and, if the decision is
+// still to buy, buys. It returns the decision that it acted on. It is called for
+// a request that the caller's cache says is to be bought for; whatever repeats
+// the call (a conflict, a restart, another leader, a re-created request) meets
+// the records that an earlier call left.
+//
+// The problem, if there is one, is what the issuer's owner has to mend before
+// anything is bought. The error is nil unless the decision could not be made or carried out; then
+// nothing was bought, or what was bought is in the ledger.
+func (s *Spender) Spend(ctx context.Context, name types.NamespacedName, uid types.UID) (Decision, *credentials.Problem, error) {
+	s.work.Add(1)
+	defer s.work.Done()
+	cr, request, err := s.liveRequest(ctx, name, uid)
+	if err != nil {
+		return Decision{}, nil, err
+	}
+	facts, issuer, err := s.Facts(ctx, s.Live, cr, request, s.Clock.Now())
+	if err != nil {
+		return Decision{}, nil, err
+	}
+	d := Plan(facts)
+	if d.Step != StepBuy && d.Step != StepRetry {
+		return d, nil, nil
+	}
+	vendor, err := s.Connect(ctx, issuer)
+	if err != nil {
+		return queue(notReady("%s is not ready: %v", issuer.Ref(), err)), nil, nil
+	}
+	if facts.Baseline, err = s.baseline(ctx, vendor, cr, facts.Want); err != nil {
+		if regfish.KindOf(err) == regfish.KindNone {
+			return Decision{}, nil, err
+		}
+		return queue(&IssuerProblem{v1alpha1.ReasonVendorUnavailable, "regfish could not be asked what the account holds, so nothing is bought yet: " + err.Error()}), credentials.KeyProblem(issuer, err, "list certificates"), nil
+	}
+	d = Plan(facts)
+	switch d.Step {
+	case StepImport:
+		_, err := s.create(ctx, facts, d, nil)
+		return d, nil, err
+	case StepBuy, StepRetry:
+		return s.buy(ctx, vendor, issuer, facts, d)
+	default:
+		return d, nil, nil
+	}
+}
+
+func queue(p *IssuerProblem) Decision {
+	return Decision{Step: StepQueue, Reason: p.Reason, Message: p.Message, LookAgain: firstRetry}
+}
+
+// ErrGone says that the request is not there to be bought for any more.
+var ErrGone = errors.New("the request is gone, denied or answered")
+
+// liveRequest reads the request as the API server has it now.
+func (s *Spender) liveRequest(ctx context.Context, name types.NamespacedName, uid types.UID) (*cmapi.CertificateRequest, *pki.Request, error) {
+	var cr cmapi.CertificateRequest
+	if err := s.Live.Get(ctx, name, &cr); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil, ErrGone
+		}
+		return nil, nil, fmt.Errorf("read certificate request: %w", err)
+	}
+	if cr.UID != uid || !ToServe(&cr) {
+		return nil, nil, ErrGone
+	}
+	request, problems := Preflight(&cr)
+	if len(problems) > 0 {
+		return nil, nil, ErrGone
+	}
+	return &cr, request, nil
+}
+
+// buy reserves a slot, writes the intent, sends the order and records how it
+// ended. From the intent on it does not stop for a shutdown.
+func (s *Spender) buy(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer, facts Facts, d Decision) (Decision, *credentials.Problem, error) {
+	full, err := s.reserve(ctx, issuer, facts)
+	if err != nil || full != nil {
+		if full != nil {
+			return *full, nil, nil
+		}
+		return Decision{}, nil, err
+	}
+	attempt := s.attempt(facts, vendor, d)
+	release, err := s.claim(d, facts)
+	if err != nil {
+		return Decision{}, nil, err
+	}
+	var p *v1alpha1.RegfishPurchase
+	if d.Step == StepRetry {
+		p, err = s.again(ctx, d.Purchase, attempt)
+	} else {
+		p, err = s.create(ctx, facts, d, &attempt)
+	}
+	if err != nil {
+		// What could not be written was not spent. If the write did arrive after
+		// all, Settle finds the attempt.
+		release()
+		s.giveBack(context.WithoutCancel(ctx), issuer, facts)
+		return Decision{}, nil, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	result := s.post(ctx, vendor, facts, p, attempt)
+	p = s.record(ctx, p, attempt.Number, s.outcome(result), result)
+	// Not deferred: after a panic the order may have been sent, and a purchase
+	// that stays marked is never settled as unsent by this process.
+	release()
+	s.show(ctx, issuer, p, result)
+	d.Purchase = p
+	d.Step = StepFollow
+	return d, refusal(issuer, result), nil
+}
+
+// attempt is the intent that is written before the order is sent.
+func (s *Spender) attempt(facts Facts, vendor Vendor, d Decision) v1alpha1.Attempt {
+	a := v1alpha1.Attempt{
+		Number:         1,
+		Time:           metav1.NewMicroTime(s.Clock.Now()),
+		RequestUID:     facts.Want.Beneficiary.RequestUID,
+		Writer:         s.Writer,
+		ClusterUID:     s.ClusterUID,
+		KeyFingerprint: vendor.Fingerprint(),
+		BaselineIDs:    facts.Baseline.IDs,
+	}
+	if d.Step == StepRetry {
+		a.Number = lastAttempt(d.Purchase).Number + 1
+	}
+	return a
+}
+
+// claim marks the purchase as being worked on by this process.
+func (s *Spender) claim(d Decision, facts Facts) (func(), error) {
+	name := Name(facts.Want.NamesHash(), nextNumber(facts.Purchases))
+	if d.Step == StepRetry {
+		name = d.Purchase.Name
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flying[name] {
+		return nil, fmt.Errorf("purchase %s is being worked on by this process", name)
+	}
+	if s.flying == nil {
+		s.flying = map[string]bool{}
+	}
+	s.flying[name] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.flying, name)
+	}, nil
+}
+
+// Flying reports whether this process is working on the purchase right now.
+func (s *Spender) Flying(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flying[name]
+}
+
+// Settle records that an attempt of this process was never sent, if that is so:
+// the process wrote the intent, did not see the write succeed, and is not working
+// on it. Everything that was sent stays marked until its outcome is recorded, and
+// the resourceVersion keeps a stale p from settling what was recorded meanwhile.
+// It reports whether there was something to settle.
+func (s *Spender) Settle(ctx context.Context, p *v1alpha1.RegfishPurchase) (bool, error) {
+	a := pendingAttempt(p)
+	if a == nil || a.Writer != s.Writer || s.Flying(p.Name) {
+		return false, nil
+	}
+	before := p.DeepCopy()
+	p = p.DeepCopy()
+	pendingAttempt(p).Outcome = &v1alpha1.Outcome{
+		Result: v1alpha1.OutcomeNotSent, Message: "the intent was written and the order was never sent.", Time: metav1.NewMicroTime(s.Clock.Now()),
+	}
+	return true, s.Client.Patch(ctx, p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}
+
+// Wait returns once no purchase is under way. Whoever ends the process calls it
+// first: an order that is cut in half is an unknown outcome.
+func (s *Spender) Wait() { s.work.Wait() }
+
+func nextNumber(ps []v1alpha1.RegfishPurchase) int32 {
+	if top := newest(ps); top != nil {
+		return top.Spec.Number + 1
+	}
+	return 1
+}
+
+// reserve takes a slot of the purchase limit, guarded by the issuer's
+// resourceVersion. It returns a decision if none is free.
+func (s *Spender) reserve(ctx context.Context, issuer v1alpha1.Issuer, facts Facts) (*Decision, error) {
+	var full *Decision
+	err := s.updateSlots(ctx, issuer.Ref(), func(live v1alpha1.Issuer, now time.Time) {
+		slots, buckets := SlotsOf(live, nil, now)
+		f := facts
+		f.Slots = slots
+		if d, ok := limit(f); ok {
+			full = &d
+			return
+		}
+		full = nil
+		buckets = take(buckets, facts.Want.Beneficiary.Namespace, now)
+		slots, _ = SlotsOf(withWindow(live, buckets), nil, now)
+		live.GetStatus().Purchases = UsageOf(slots, buckets)
+	})
+	return full, err
+}
+
+// giveBack returns the slot of a purchase that was not begun. It is best effort:
+// a slot that is lost comes back with the window.
+func (s *Spender) giveBack(ctx context.Context, issuer v1alpha1.Issuer, facts Facts) {
+	err := s.updateSlots(ctx, issuer.Ref(), func(live v1alpha1.Issuer, now time.Time) {
+		_, buckets := SlotsOf(live, nil, now)
+		for i := range slices.Backward(buckets) {
+			if buckets[i].Namespace == facts.Want.Beneficiary.Namespace && buckets[i].Count > 0 {
+				buckets[i].Count--
+				break
+			}
+		}
+		slots, _ := SlotsOf(withWindow(live, buckets), nil, now)
+		live.GetStatus().Purchases = UsageOf(slots, buckets)
+	})
+	if err != nil {
+		log.FromContext(ctx).Error(err, "a slot of the purchase limit was not given back; it comes back with the window")
+	}
+}
+
+// withWindow puts the buckets into the issuer's status.
+func withWindow(issuer v1alpha1.Issuer, buckets []v1alpha1.PurchaseBucket) v1alpha1.Issuer {
+	issuer.GetStatus().Purchases = &v1alpha1.IssuerPurchases{Window: buckets}
+	return issuer
+}
+
+// updateSlots changes the issuer's use of its limit. Within this process the
+// changes are made one after another, so that they do not conflict among
+// themselves; against other processes the resourceVersion guards.
+func (s *Spender) updateSlots(ctx context.Context, ref v1alpha1.IssuerRef, change func(v1alpha1.Issuer, time.Time)) error {
+	s.slots.Lock()
+	defer s.slots.Unlock()
+	for range 5 {
+		live, err := LookUpIssuer(ctx, s.Live, ref)
+		if err != nil {
+			return err
+		}
+		if live == nil {
+			return fmt.Errorf("reserve a slot: %s is gone", ref)
+		}
+		before := live.DeepCopyObject().(client.Object)
+		change(live, s.Clock.Now())
+		err = s.Client.Status().Patch(ctx, live, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+	}
+	return fmt.Errorf("reserve a slot of %s: it is being changed all the time", ref)
+}
+
+// create announces the next purchase on the newest one and then creates it. The
+// name is the lock: whoever creates it first has it, and everybody else decides
+// again. The announcement makes sure that nobody adds an attempt to the older
+// purchase meanwhile: it fails if the older one changed since the decision.
+func (s *Spender) create(ctx context.Context, facts Facts, d Decision, attempt *v1alpha1.Attempt) (*v1alpha1.RegfishPurchase, error) {
+	number := nextNumber(facts.Purchases)
+	p := New(facts.Want, s.Ledger, number)
+	if d.Step == StepImport {
+		p.Spec.Action = v1alpha1.ActionImport
+		p.Spec.CertificateID = d.Candidate.Certificate.ID
+		if d.Candidate.Earlier != nil {
+			p.Spec.Request = d.Candidate.Earlier
+		}
+	}
+	if attempt != nil {
+		p.Spec.Attempts = []v1alpha1.Attempt{*attempt}
+	}
+	if top := newest(facts.Purchases); top != nil && !announced(top, number) {
+		before := top.DeepCopy()
+		top = top.DeepCopy()
+		top.Spec.Successors = append(top.Spec.Successors, v1alpha1.Successor{
+			Number: number, Action: p.Spec.Action, RequestUID: facts.Want.Beneficiary.RequestUID, Time: metav1.NewMicroTime(s.Clock.Now()),
+		})
+		if err := s.Client.Patch(ctx, top, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+			return nil, fmt.Errorf("announce purchase %s: %w", p.Name, err)
+		}
+	}
+	if err := s.Client.Create(ctx, p); err != nil {
+		return nil, fmt.Errorf("create purchase %s: %w", p.Name, err)
+	}
+	return p, nil
+}
+
+func announced(p *v1alpha1.RegfishPurchase, number int32) bool {
+	return slices.ContainsFunc(p.Spec.Successors, func(s v1alpha1.Successor) bool { return s.Number == number })
+}
+
+// again adds an attempt to a purchase that placed nothing, guarded by the
+// resourceVersion that the decision was made on.
+func (s *Spender) again(ctx context.Context, p *v1alpha1.RegfishPurchase, attempt v1alpha1.Attempt) (*v1alpha1.RegfishPurchase, error) {
+	before := p.DeepCopy()
+	p = p.DeepCopy()
+	p.Spec.Attempts = append(p.Spec.Attempts, attempt)
+	if err := s.Client.Patch(ctx, p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return nil, fmt.Errorf("add attempt %d to purchase %s: %w", attempt.Number, p.Name, err)
+	}
+	return p, nil
+}
+
+// post sends the order. This is the one call in this program that costs money.
+// It is made once for each attempt that was written: the name of the purchase
+// and the number of the attempt are taken before, and nobody takes them twice.
+func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alpha1.RegfishPurchase, attempt v1alpha1.Attempt) regfish.OrderResult {
+	begun := time.Now()
+	asking, cancel := context.WithTimeout(ctx, WriteWindow)
+	defer cancel()
+	if err := s.mayStillSpend(asking, facts); err != nil {
+		return notSent(err)
+	}
+	return vendor.Order(ctx, regfish.OrderRequest{
+		SKU:          p.Spec.SKU,
+		CommonName:   p.Spec.CommonName,
+		DNSNames:     p.Spec.DNSNames,
+		CSR:          string(p.Spec.Request),
+		DCVMethod:    vendorMethod(p.Spec.DCVMethod),
+		ValidityDays: int(p.Spec.ValidityDays),
+	}, func() error {
+		// Wall clock and monotonic clock both: a suspended machine may stop one of
+		// them, and a clock that was set back must not open the window again.
+		if time.Since(begun) > WriteWindow || s.Clock.Now().Round(0).Sub(attempt.Time.Time.Round(0)) > WriteWindow {
+			return errors.New("more than 30 s have passed since the intent was written")
+		}
+		return nil
+	})
+}
+
+// mayStillSpend asks once more, after the intent, what may have changed while it
+// was written: this process may have lost the lease, and the request may be gone.
+func (s *Spender) mayStillSpend(ctx context.Context, facts Facts) error {
+	if s.Leader != nil {
+		if err := s.Leader(ctx); err != nil {
+			return fmt.Errorf("this process is not the leader: %w", err)
+		}
+	}
+	b := facts.Want.Beneficiary
+	_, _, err := s.liveRequest(ctx, types.NamespacedName{Namespace: b.Namespace, Name: b.RequestName}, b.RequestUID)
+	return err
+}
+
+func notSent(err error) regfish.OrderResult {
+	return regfish.OrderResult{Outcome: regfish.NotSent, Err: &regfish.Error{Op: "place order", Kind: regfish.KindRefused, Message: regfish.Sanitise(err.Error(), 256)}}
+}
+
+// vendorMethod is the vendor's word for the method. An unknown one is left empty
+// and refused by the vendor, which costs nothing.
+func vendorMethod(m v1alpha1.DCVMethod) string {
+	if m == v1alpha1.DCVMethodCNAME {
+		return regfish.DCVMethodCNAME
+	}
+	return ""
+}
+
+// outcome is how the attempt is recorded.
+func (s *Spender) outcome(r regfish.OrderResult) v1alpha1.Outcome {
+	o := v1alpha1.Outcome{HTTPStatus: int32(r.Status), Time: metav1.NewMicroTime(s.Clock.Now())} //nolint:gosec // an HTTP status is small
+	if r.Err != nil {
+		o.Message = regfish.Sanitise(r.Err.Error(), 512)
+	}
+	switch r.Outcome {
+	case regfish.Accepted:
+		o.Result = v1alpha1.OutcomeAccepted
+	case regfish.Rejected:
+		o.Result = v1alpha1.OutcomeRejected
+		o.Final = regfish.KindOf(r.Err) == regfish.KindInvalid
+	case regfish.NotSent:
+		o.Result = v1alpha1.OutcomeNotSent
+	default:
+		o.Result = v1alpha1.OutcomeUnknown
+	}
+	return o
+}
+
+// record writes the outcome and the id in one write and does not return before
+// that is durable: what was bought must not depend on this process living on.
+func (s *Spender) record(ctx context.Context, p *v1alpha1.RegfishPurchase, number int32, o v1alpha1.Outcome, r regfish.OrderResult) *v1alpha1.RegfishPurchase {
+	for {
+		err := s.tryRecord(ctx, p, number, o, r)
+		if err == nil {
+			return p
+		}
+		log.FromContext(ctx).Error(err, "the outcome of an order is not recorded yet; trying again", "purchase", p.Name, "attempt", number, "outcome", o.Result, "certificateID", regfish.Sanitise(r.Certificate.ID, 128))
+		select {
+		case <-time.After(recordPause):
+		case <-ctx.Done():
+			return p
+		}
+	}
+}
+
+func (s *Spender) tryRecord(ctx context.Context, p *v1alpha1.RegfishPurchase, number int32, o v1alpha1.Outcome, r regfish.OrderResult) error {
+	var live v1alpha1.RegfishPurchase
+	err := s.Live.Get(ctx, client.ObjectKeyFromObject(p), &live)
+	gone := apierrors.IsNotFound(err)
+	switch {
+	case gone:
+		// Somebody deleted the record of an order in flight: what it says is true
+		// all the same.
+		live = v1alpha1.RegfishPurchase{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, Labels: p.Labels}, Spec: *p.Spec.DeepCopy()}
+	case err != nil:
+		return err
+	}
+	before := live.DeepCopy()
+	for i := range live.Spec.Attempts {
+		if a := &live.Spec.Attempts[i]; a.Number == number && a.Outcome == nil {
+			a.Outcome = &o
+		}
+	}
+	if r.Outcome == regfish.Accepted {
+		held, err := s.claimed(ctx, r.Certificate.ID)
+		if err != nil {
+			return err
+		}
+		// An id that another purchase holds was not bought by this order.
+		if !held && live.Spec.CertificateID == "" {
+			live.Spec.CertificateID = r.Certificate.ID
+		}
+	}
+	if gone {
+		err = s.Client.Create(ctx, &live)
+	} else {
+		err = s.Client.Patch(ctx, &live, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	}
+	if err == nil {
+		live.DeepCopyInto(p)
+	}
+	return err
+}
+
+// show writes what the answer said into the status, which saves the first look.
+// It may fail: looking will tell the same.
+func (s *Spender) show(ctx context.Context, issuer v1alpha1.Issuer, p *v1alpha1.RegfishPurchase, r regfish.OrderResult) {
+	o := Observation{Now: s.Clock.Now(), RequestLive: true, MayShow: func(u string) bool { return s.MayShow != nil && s.MayShow(issuer, u) }}
+	if r.Outcome == regfish.Accepted && r.Certificate.ID == p.Spec.CertificateID {
+		o.Vendor = &r.Certificate
+	}
+	before := p.DeepCopy()
+	p.Status = Observe(p, o)
+	if err := s.Client.Status().Patch(ctx, p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		log.FromContext(ctx).V(1).Info("the status of a new purchase is left to the next look", "purchase", p.Name, "reason", err.Error())
+	}
+}
+
+// refusal is what the issuer's owner has to mend before another attempt.
+func refusal(issuer v1alpha1.Issuer, r regfish.OrderResult) *credentials.Problem {
+	if r.Outcome != regfish.Rejected {
+		return nil
+	}
+	if regfish.KindOf(r.Err) == regfish.KindConflict {
+		return &credentials.Problem{Reason: v1alpha1.ReasonOrganizationRequired, Message: fmt.Sprintf("regfish cannot take an order for %s in its present state, for example because a usable organization is missing: %v", issuer.GetSpec().SKU, r.Err)}
+	}
+	return credentials.KeyProblem(issuer, r.Err, "order certificates")
+}

@@ -1,0 +1,401 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package purchase
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// maxMessage bounds the sentence of a status or condition, in bytes.
+const maxMessage = 1024
+
+// Observation is what is known of a purchase beyond its record and its last
+// status. At most one of Vendor, NotFound and Unread is set.
+type Observation struct {
+	// Now is the time of the observation.
+	Now time.Time
+	// Vendor is the vendor's answer; nil if it was not asked.
+	Vendor *regfish.Certificate
+	// NotFound says that the vendor does not know the id; Key names the Secret
+	// whose key was used, for the message.
+	NotFound bool
+	Key      string
+	// Unread is why the vendor could not be asked.
+	Unread *IssuerProblem
+	// WriterAlive says that the process that made the unresolved attempt may
+	// still be sending it.
+	WriterAlive bool
+	// RequestLive says that the request of the last attempt is still to be served.
+	RequestLive bool
+	// Unwanted says that no order shows the purchase.
+	Unwanted bool
+	// MayShow decides whether a completion URL may be shown to people.
+	MayShow func(completionURL string) bool
+}
+
+// Observe returns the status of p. It carries over what the present observation
+// says nothing about.
+func Observe(p *v1alpha1.RegfishPurchase, o Observation) v1alpha1.PurchaseStatus {
+	s := *p.Status.DeepCopy()
+	if o.Vendor != nil {
+		mirror(&s, o.Vendor, o.MayShow)
+	}
+	place(&s, p, o)
+	hold(&s, p, o)
+	action(&s, o)
+	issue(&s, p, o)
+	s.State = stateOf(s.Conditions, s.DCV, s.Vendor)
+	s.Message = sentence(s.Conditions)
+	if o.Unread != nil && p.Spec.CertificateID != "" && s.State != v1alpha1.StateIssued && s.State != v1alpha1.StateFailed {
+		s.Message = bound(o.Unread.Message)
+	}
+	if o.Unwanted && p.Spec.CertificateID != "" && !resting(s.Conditions) {
+		s.Message = bound(unwantedMessage(p, s))
+	}
+	return s
+}
+
+// unwantedMessage is for a purchase that is paid for and that no request waits
+// for any more: it goes on, and nobody publishes its records.
+func unwantedMessage(p *v1alpha1.RegfishPurchase, s v1alpha1.PurchaseStatus) string {
+	until := ""
+	if s.Vendor != nil && s.Vendor.CancellableUntil != nil {
+		until = " by " + s.Vendor.CancellableUntil.UTC().Format(time.RFC3339)
+	}
+	return fmt.Sprintf("no request wants order %s any more, and nobody publishes its validation records: cancel it at regfish%s, or create Certificate %s/%s again.",
+		p.Spec.CertificateID, until, p.Spec.Beneficiary.Namespace, p.Spec.Beneficiary.CertificateName)
+}
+
+// mirror copies what the vendor says, bounded and sanitised: none of it is
+// trusted to be short or printable.
+func mirror(s *v1alpha1.PurchaseStatus, c *regfish.Certificate, mayShow func(string) bool) {
+	s.Vendor = &v1alpha1.Vendor{
+		Status:           regfish.Sanitise(c.Status, 64),
+		OrderState:       regfish.Sanitise(c.OrderState, 64),
+		PendingReason:    regfish.Sanitise(c.PendingReason, 64),
+		PendingMessage:   regfish.Sanitise(c.PendingMessage, 256),
+		Provider:         regfish.Sanitise(c.Provider, 64),
+		CancellableUntil: metaTime(c.OrderCancellableUntil),
+	}
+	s.CompletionURL = ""
+	if c.ActionRequired && c.CompletionURL != "" && mayShow != nil && mayShow(c.CompletionURL) {
+		s.CompletionURL = c.CompletionURL
+	}
+	s.SerialNumber = regfish.Sanitise(c.SerialNumber, 128)
+	s.NotBefore, s.NotAfter = metaTime(c.ValidFrom), metaTime(c.ValidUntil)
+	s.ContractNotBefore, s.ContractNotAfter = metaTime(c.ContractValidFrom), metaTime(c.ContractValidUntil)
+	s.DCV = nil
+	if v := c.Validation; v != nil && pending(*c) {
+		if records := Records(*v); len(records) > 0 {
+			s.DCV = &v1alpha1.DCVStatus{Method: v1alpha1.DCVMethodCNAME, Records: records}
+		}
+	}
+}
+
+// maxRecords is the most validation records that a status shows.
+const maxRecords = 250
+
+// Records are the validation records of v in the one form that is shown and
+// compared: absolute names in lower case with a trailing dot, no duplicates. The
+// vendor writes them with and without the dot. A record that cannot stand in a
+// status is left out.
+func Records(v regfish.Validation) []v1alpha1.DNSRecord {
+	var out []v1alpha1.DNSRecord
+	seen := map[v1alpha1.DNSRecord]bool{}
+	for _, r := range v.DNSRecords {
+		rec := v1alpha1.DNSRecord{Name: absolute(r.Name), Type: strings.ToUpper(strings.TrimSpace(r.Type)), Value: absolute(r.Value)}
+		if rec.Name == "." || rec.Value == "." || rec.Type == "" || len(rec.Name) > 255 || len(rec.Value) > 512 || len(rec.Type) > 16 ||
+			regfish.Sanitise(rec.Name+rec.Type+rec.Value, 1024) != rec.Name+rec.Type+rec.Value || seen[rec] || len(out) == maxRecords {
+			continue
+		}
+		seen[rec] = true
+		out = append(out, rec)
+	}
+	return out
+}
+
+func absolute(name string) string {
+	return strings.TrimSuffix(strings.ToLower(strings.TrimSpace(name)), ".") + "."
+}
+
+func place(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation) {
+	id := p.Spec.CertificateID
+	last := lastAttempt(p)
+	switch phaseOf(p) {
+	case phasePlaced:
+		reason, message := v1alpha1.ReasonPurchased, "regfish took the order and named it "+id+"."
+		if p.Spec.Action == v1alpha1.ActionImport {
+			reason, message = v1alpha1.ReasonAdopted, id+" was in the account already and was taken into the ledger."
+		}
+		if o.Unread != nil && o.Unread.Reason == v1alpha1.ReasonEndpointChanged {
+			set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, o.Unread.Reason, o.Unread.Message)
+			return
+		}
+		set(s, v1alpha1.ConditionPlaced, metav1.ConditionTrue, reason, message)
+	case phaseUnresolved:
+		if o.WriterAlive {
+			set(s, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonPlacing, "the order is being sent to regfish.")
+			return
+		}
+		set(s, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, unknownMessage(p))
+	case phaseUnplaced:
+		if !o.RequestLive {
+			set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, reasonOf(last), "nothing was bought, and the request that wanted it is gone: "+last.Outcome.Message)
+			return
+		}
+		set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, reasonOf(last), fmt.Sprintf("attempt %d placed no order: %s", last.Number, last.Outcome.Message))
+	case phaseRefused:
+		reason, message := v1alpha1.ReasonRejected, "nothing was ever sent."
+		if last != nil {
+			reason, message = reasonOf(last), "nothing was bought: "+last.Outcome.Message
+		}
+		set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, reason, message)
+	default: // phasePlan, phaseForeign: hold says why.
+		if meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionPlaced) == nil {
+			set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonNotDecided, "nothing was sent.")
+		}
+	}
+}
+
+// reasonOf is the reason of Placed for an attempt that bought nothing.
+func reasonOf(a *v1alpha1.Attempt) string {
+	switch {
+	case a.Outcome.Final:
+		return v1alpha1.ReasonRejected
+	case a.Outcome.Result == v1alpha1.OutcomeRejected:
+		return v1alpha1.ReasonIssuerNotReady
+	}
+	return v1alpha1.ReasonVendorUnavailable
+}
+
+func unknownMessage(p *v1alpha1.RegfishPurchase) string {
+	for i := range p.Spec.Attempts {
+		a := &p.Spec.Attempts[i]
+		switch {
+		case a.Outcome == nil:
+			return fmt.Sprintf("attempt %d was begun at %s by a process that is gone; regfish may or may not have taken the order. A person has to look for it in the regfish account.", a.Number, a.Time.UTC().Format(time.RFC3339))
+		case a.Outcome.Result == v1alpha1.OutcomeUnknown, a.Outcome.Result == v1alpha1.OutcomeAccepted:
+			return fmt.Sprintf("attempt %d at %s may or may not have placed an order (%s). A person has to look for it in the regfish account.", a.Number, a.Time.UTC().Format(time.RFC3339), strings.TrimSuffix(a.Outcome.Message, "."))
+		}
+	}
+	return "it cannot be told whether an order was placed."
+}
+
+func hold(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation) {
+	before := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionHeld)
+	switch phaseOf(p) {
+	case phaseForeign:
+		set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonUnknownRecord, "this record was written by another version of the controller; install the newer version again.")
+		return
+	case phasePlan:
+		// Whoever makes a plan writes why.
+		return
+	case phaseUnresolved:
+		if !o.WriterAlive {
+			set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonAmbiguousOutcome, unknownMessage(p))
+			return
+		}
+	case phasePlaced:
+		if o.NotFound {
+			set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonNotFoundAtVendor,
+				fmt.Sprintf("regfish does not know %s, which it named itself: the key in %s may belong to another account. Nothing is bought again; this clears itself once the id is found.", p.Spec.CertificateID, o.Key))
+			return
+		}
+		if o.Vendor == nil && before != nil && before.Status == metav1.ConditionTrue {
+			return
+		}
+		// A refused certificate stays refused until a delivery passes.
+		if before != nil && before.Status == metav1.ConditionTrue && before.Reason == v1alpha1.ReasonCertificateRefused {
+			return
+		}
+	}
+	set(s, v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonNotHeld, "nobody has to decide.")
+}
+
+func action(s *v1alpha1.PurchaseStatus, o Observation) {
+	before := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionActionRequired)
+	switch {
+	case o.Vendor == nil:
+		if before == nil {
+			set(s, v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonNotRequired, "nobody has to act at regfish.")
+		}
+	case o.Vendor.ActionRequired && pending(*o.Vendor):
+		where := "the regfish console (regfish named no page that may be shown)"
+		if s.CompletionURL != "" {
+			where = s.CompletionURL
+		}
+		message := fmt.Sprintf("a person has to complete order %s at %s", regfish.Sanitise(o.Vendor.ID, 64), where)
+		if s.Vendor.PendingMessage != "" {
+			message += ": " + s.Vendor.PendingMessage
+		}
+		set(s, v1alpha1.ConditionActionRequired, metav1.ConditionTrue, camelCase(o.Vendor.PendingReason), message)
+	case before != nil && (before.Status == metav1.ConditionTrue || before.Reason == v1alpha1.ReasonCompleted):
+		set(s, v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonCompleted, "a person acted at regfish, and the order goes on.")
+	default:
+		set(s, v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonNotRequired, "nobody has to act at regfish.")
+	}
+}
+
+// camelCase turns the vendor's pending_reason into a condition reason. Anything
+// that is no word of letters, digits and underscores becomes the general reason.
+func camelCase(reason string) string {
+	var b strings.Builder
+	for _, part := range strings.Split(reason, "_") {
+		for i, r := range part {
+			switch {
+			case r >= 'a' && r <= 'z' && i == 0:
+				b.WriteRune(r - 'a' + 'A')
+			case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9' && b.Len() > 0:
+				b.WriteRune(r)
+			default:
+				return v1alpha1.ReasonCompletionRequired
+			}
+		}
+	}
+	if b.Len() == 0 || b.Len() > 64 {
+		return v1alpha1.ReasonCompletionRequired
+	}
+	return b.String()
+}
+
+func issue(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation) {
+	switch phaseOf(p) {
+	case phasePlaced:
+	case phaseRefused:
+		set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, "no order was placed.")
+		return
+	case phaseUnplaced:
+		if !o.RequestLive {
+			set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, "no order was placed, and nobody wants it any more.")
+			return
+		}
+		fallthrough
+	default:
+		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, "no order is known to have been placed.")
+		return
+	}
+	v := o.Vendor
+	if v == nil {
+		if meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionIssued) == nil {
+			set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, "regfish was not asked yet.")
+		}
+		return
+	}
+	switch v.Status {
+	case regfish.StatusIssued, regfish.StatusExpired:
+		if revoked(*v) {
+			set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, fmt.Sprintf("regfish says that certificate %s is revoked, or about to be.", p.Spec.CertificateID))
+			return
+		}
+		if v.CertificatePEMAvailable {
+			set(s, v1alpha1.ConditionIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued, "regfish says that the certificate is issued.")
+			return
+		}
+		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, "regfish says that the certificate is issued and does not deliver it yet.")
+	case regfish.StatusCancelled, regfish.StatusOrderCancelled, regfish.StatusRejected:
+		message := fmt.Sprintf("regfish says that order %s is %s", p.Spec.CertificateID, strings.ReplaceAll(v.Status, "_", " "))
+		if s.Vendor.PendingMessage != "" {
+			message += ": " + s.Vendor.PendingMessage
+		}
+		set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, message)
+	case regfish.StatusPending:
+		message := "waits for regfish and the certificate authority; nobody has to act."
+		if s.DCV != nil {
+			message = "waits until the validation records of order " + p.Spec.CertificateID + " are seen in DNS."
+		}
+		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, message)
+	default:
+		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, fmt.Sprintf("regfish gives order %s the status %q, which this version does not know; it goes on asking.", p.Spec.CertificateID, s.Vendor.Status))
+	}
+}
+
+// pending reports whether nothing final was said about the certificate; an
+// unknown status is not final.
+func pending(c regfish.Certificate) bool {
+	switch c.Status {
+	case regfish.StatusIssued, regfish.StatusExpired, regfish.StatusCancelled, regfish.StatusOrderCancelled, regfish.StatusRejected:
+		return false
+	}
+	return true
+}
+
+// revoked reports whether a revocation is done or under way.
+func revoked(c regfish.Certificate) bool {
+	return c.RevocationScope != "" || c.RevocationPendingScope != ""
+}
+
+// Usable reports whether a certificate that the vendor holds may be handed out:
+// issued, deliverable, with no revocation done or under way.
+func Usable(c regfish.Certificate) bool {
+	return c.Status == regfish.StatusIssued && c.CertificatePEMAvailable && !revoked(c)
+}
+
+func issued(p *v1alpha1.RegfishPurchase) bool {
+	return meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionIssued)
+}
+
+func failed(p *v1alpha1.RegfishPurchase) bool {
+	return meta.IsStatusConditionFalse(p.Status.Conditions, v1alpha1.ConditionIssued)
+}
+
+func held(p *v1alpha1.RegfishPurchase) bool {
+	return meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld)
+}
+
+// Resting reports whether nothing more is expected from the vendor.
+func Resting(p *v1alpha1.RegfishPurchase) bool { return resting(p.Status.Conditions) }
+
+func resting(conditions []metav1.Condition) bool {
+	issued := meta.FindStatusCondition(conditions, v1alpha1.ConditionIssued)
+	return issued != nil && issued.Status != metav1.ConditionUnknown
+}
+
+// Refuse returns the status of p after its certificate was refused, or, with an
+// empty message, after one was accepted.
+func Refuse(p *v1alpha1.RegfishPurchase, message string) v1alpha1.PurchaseStatus {
+	s := *p.Status.DeepCopy()
+	if message == "" {
+		set(&s, v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonNotHeld, "nobody has to decide.")
+	} else {
+		set(&s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonCertificateRefused, message)
+	}
+	s.State = stateOf(s.Conditions, s.DCV, s.Vendor)
+	s.Message = sentence(s.Conditions)
+	return s
+}
+
+// PlanStatus is the status of a plan: held, and why.
+func PlanStatus(before v1alpha1.PurchaseStatus, d Decision) v1alpha1.PurchaseStatus {
+	s := *before.DeepCopy()
+	set(&s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonNotDecided, "nothing was sent.")
+	set(&s, v1alpha1.ConditionHeld, metav1.ConditionTrue, d.Reason, d.Message)
+	set(&s, v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonNotRequired, "nobody has to act at regfish.")
+	set(&s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, "no order is known to have been placed.")
+	s.State = stateOf(s.Conditions, nil, nil)
+	s.Message = sentence(s.Conditions)
+	return s
+}
+
+func set(s *v1alpha1.PurchaseStatus, kind string, status metav1.ConditionStatus, reason, message string) {
+	conditions{&s.Conditions}.set(kind, status, reason, message)
+}
+
+// bound keeps a message printable and within what every reader shows.
+func bound(message string) string { return regfish.Sanitise(message, maxMessage) }
+
+func metaTime(t *time.Time) *metav1.Time {
+	if t == nil {
+		return nil
+	}
+	m := metav1.NewTime(t.UTC().Truncate(time.Second))
+	return &m
+}
