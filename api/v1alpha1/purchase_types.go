@@ -78,7 +78,7 @@ type Writer struct {
 
 // Attempt is one attempt to place the order of a purchase. It is written before
 // the order is sent, and its outcome is added once it is known.
-// +kubebuilder:validation:XValidation:rule="self.time == oldSelf.time && self.requestUID == oldSelf.requestUID && self.writer == oldSelf.writer && self.clusterUID == oldSelf.clusterUID && self.keyFingerprint == oldSelf.keyFingerprint",message="an attempt is immutable but for its outcome"
+// +kubebuilder:validation:XValidation:rule="self.time == oldSelf.time && self.requestName == oldSelf.requestName && self.requestUID == oldSelf.requestUID && self.writer == oldSelf.writer && self.clusterUID == oldSelf.clusterUID && self.keyFingerprint == oldSelf.keyFingerprint",message="an attempt is immutable but for its outcome"
 // +kubebuilder:validation:XValidation:rule="has(self.baselineIDs) == has(oldSelf.baselineIDs) && (!has(self.baselineIDs) || self.baselineIDs == oldSelf.baselineIDs)",message="baselineIDs is immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.outcome) || (has(self.outcome) && self.outcome == oldSelf.outcome)",message="outcome is set once"
 type Attempt struct {
@@ -90,6 +90,12 @@ type Attempt struct {
 	// time at which the intent was written.
 	// +required
 	Time metav1.MicroTime `json:"time"`
+
+	// requestName of the CertificateRequest that the attempt was made for: one that
+	// was created again with the same key may have another name.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	RequestName string `json:"requestName"`
 
 	// requestUID of the CertificateRequest that the attempt was made for.
 	// +kubebuilder:validation:Type=string

@@ -77,7 +77,7 @@ func samplePurchase(namespace string) *v1alpha1.RegfishPurchase {
 			Beneficiary: v1alpha1.Beneficiary{Namespace: "shop", CertificateName: "www", RequestName: "www-1", RequestUID: "u1"},
 			Action:      v1alpha1.ActionNew, SKU: "RapidSSL", CommonName: "www.example.com", DNSNames: []string{"www.example.com"},
 			Request: []byte("csr"), DCVMethod: v1alpha1.DCVMethodCNAME, ValidityDays: 199,
-			Attempts: []v1alpha1.Attempt{{Number: 1, Time: now, RequestUID: "u1", Writer: v1alpha1.Writer{StartNonce: "n"}, ClusterUID: "c", KeyFingerprint: "f", BaselineIDs: []string{"A"}}},
+			Attempts: []v1alpha1.Attempt{{Number: 1, Time: now, RequestName: "www-1", RequestUID: "u1", Writer: v1alpha1.Writer{StartNonce: "n"}, ClusterUID: "c", KeyFingerprint: "f", BaselineIDs: []string{"A"}}},
 		},
 	}
 }

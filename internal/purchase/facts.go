@@ -40,8 +40,8 @@ type Facts struct {
 	// Purchases are all records with the names hash of Want, plans included.
 	Purchases []v1alpha1.RegfishPurchase
 	// Live has the UIDs of the requests that exist, are not being deleted and
-	// have neither a certificate nor a final condition. Only the beneficiaries of
-	// purchases that were never placed are looked up.
+	// have neither a certificate nor a final condition. Only the requests of the last
+	// attempts of purchases that were never placed are looked up.
 	Live map[types.UID]bool
 	// Issuer is why the issuer cannot be used; nil if it can.
 	Issuer *IssuerProblem
@@ -80,4 +80,7 @@ type Candidate struct {
 	// Earlier is the CSR of an earlier request of the same Certificate that was
 	// given exactly this certificate; nil if there is none.
 	Earlier []byte
+	// Of is the purchase whose order is being placed and that this may be the order
+	// of; empty if there is none.
+	Of string
 }

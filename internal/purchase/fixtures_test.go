@@ -12,7 +12,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
-	"slices"
 	"testing"
 	"time"
 
@@ -157,7 +156,7 @@ func attempted(result string, before time.Duration) change {
 	return func(p *v1alpha1.RegfishPurchase) {
 		a := v1alpha1.Attempt{
 			Number: int32(len(p.Spec.Attempts) + 1), Time: metav1.NewMicroTime(noon.Add(-before)), //nolint:gosec // small
-			RequestUID: p.Spec.Beneficiary.RequestUID, Writer: v1alpha1.Writer{StartNonce: "writer"},
+			RequestName: p.Spec.Beneficiary.RequestName, RequestUID: p.Spec.Beneficiary.RequestUID, Writer: v1alpha1.Writer{StartNonce: "writer"},
 		}
 		if result != "" {
 			a.Outcome = &v1alpha1.Outcome{Result: result, Time: a.Time, Message: "place order: something happened"}
@@ -223,11 +222,6 @@ func at(t time.Time) *metav1.Time {
 }
 
 func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
-
-// rank orders purchases by number, for tests that do not care how they came.
-func byNumber(ps []v1alpha1.RegfishPurchase) {
-	slices.SortFunc(ps, func(a, b v1alpha1.RegfishPurchase) int { return int(a.Spec.Number - b.Spec.Number) })
-}
 
 // issuedAtVendor is a certificate as the vendor describes it once it is issued.
 func issuedAtVendor(id string, notBefore, notAfter time.Time, names ...string) regfish.Certificate {

@@ -73,9 +73,12 @@ func (g *Gatherer) Facts(ctx context.Context, reader client.Reader, cr *cmapi.Ce
 	for i := range f.Purchases {
 		p := &f.Purchases[i]
 		if phaseOf(p) == phaseUnplaced {
-			if f.Live[p.Spec.Beneficiary.RequestUID], err = RequestLive(ctx, reader, p); err != nil {
+			live, err := RequestLive(ctx, reader, p)
+			if err != nil {
 				return Facts{}, nil, err
 			}
+			_, uid := requestOf(p)
+			f.Live[uid] = live
 		}
 		needCertificate = needCertificate || (issued(p) && serves(p, f.Want))
 	}
@@ -186,16 +189,13 @@ func IssuerRefOf(cr *cmapi.CertificateRequest) v1alpha1.IssuerRef {
 	return ref
 }
 
-// RequestLive reports whether the request that p was made for still exists and
-// is to be served.
+// RequestLive reports whether the request of the last attempt of p, or the one that
+// p was made for if there is none, still exists and is to be served.
 func RequestLive(ctx context.Context, reader client.Reader, p *v1alpha1.RegfishPurchase) (bool, error) {
+	name, uid := requestOf(p)
 	var cr cmapi.CertificateRequest
-	if err := reader.Get(ctx, client.ObjectKey{Namespace: p.Spec.Beneficiary.Namespace, Name: p.Spec.Beneficiary.RequestName}, &cr); err != nil {
+	if err := reader.Get(ctx, client.ObjectKey{Namespace: p.Spec.Beneficiary.Namespace, Name: name}, &cr); err != nil {
 		return false, client.IgnoreNotFound(err)
-	}
-	uid := p.Spec.Beneficiary.RequestUID
-	if a := lastAttempt(p); a != nil {
-		uid = a.RequestUID
 	}
 	return cr.UID == uid && ToServe(&cr), nil
 }
@@ -259,6 +259,12 @@ func (g *Gatherer) baseline(ctx context.Context, vendor Vendor, cr *cmapi.Certif
 			continue
 		}
 		candidate := Candidate{Certificate: c}
+		if candidate.Of, claimed, err = g.inFlight(ctx, w.Endpoint, c); err != nil {
+			return nil, err
+		}
+		if claimed {
+			continue
+		}
 		if Usable(c) {
 			delivery, err := vendor.Download(ctx, c.ID)
 			if err != nil && regfish.KindOf(err) != regfish.KindConflict && regfish.KindOf(err) != regfish.KindNotFound && regfish.KindOf(err) != regfish.KindUnreadable {
@@ -285,6 +291,27 @@ func (g *Gatherer) claimed(ctx context.Context, id string) (bool, error) {
 		return false, fmt.Errorf("look for %s in the ledger: %w", regfish.Sanitise(id, 64), err)
 	}
 	return len(list.Items) > 0, nil
+}
+
+// inFlight finds the purchase that is being placed and that the certificate may be
+// the order of: the vendor lists it before its answer has come and was recorded. It
+// reads the whole ledger, which is only done for what nobody claims; a purchase that
+// claims it by now is reported too.
+func (g *Gatherer) inFlight(ctx context.Context, endpoint string, c regfish.Certificate) (name string, claimed bool, err error) {
+	var list v1alpha1.RegfishPurchaseList
+	if err := g.Live.List(ctx, &list, client.InNamespace(g.Ledger)); err != nil {
+		return "", false, fmt.Errorf("list purchases: %w", err)
+	}
+	for i := range list.Items {
+		p := &list.Items[i]
+		switch {
+		case p.Spec.CertificateID == c.ID:
+			return "", true, nil
+		case p.Spec.Endpoint == endpoint && phaseOf(p) == phaseUnresolved && pki.ShareCanonical(c.Names(), pki.ExactNames(p.Spec.CommonName, p.Spec.DNSNames)):
+			name = p.Name
+		}
+	}
+	return name, false, nil
 }
 
 // earlier returns the CSR of an earlier request of the same Certificate that was

@@ -89,13 +89,16 @@ func OrderStatus(before v1alpha1.OrderStatus, f OrderFacts) v1alpha1.OrderStatus
 			c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, d.Reason, d.Message)
 		}
 		c.set(v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, d.Message)
-	default:
+	case StepBuy, StepRetry, StepImport:
+		c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonNotDecided, d.Message)
+	case StepWait, StepQueue:
 		c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, d.Reason, d.Message)
 	}
 	if s.State = stateOf(s.Conditions, nil, s.Vendor); s.State == v1alpha1.StateEnded {
 		s.State = v1alpha1.StateFailed
 	}
 	s.Message = sentence(s.Conditions)
+	arrange(s.Conditions)
 	return s
 }
 
@@ -124,10 +127,10 @@ func published(s *v1alpha1.OrderStatus, c conditions, f OrderFacts, shown bool) 
 	first := mine[0]
 	more := ""
 	if len(mine) > 1 {
-		more = fmt.Sprintf(" and %d more in status.dcv.records", len(mine)-1)
+		more = fmt.Sprintf(", and %d more in status.dcv.records", len(mine)-1)
 	}
 	c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingDNS,
-		fmt.Sprintf("your DNS automation, or a person, has to set %s %s %s%s; dcv.publisher is %s, so nothing in this cluster does it by itself.",
+		fmt.Sprintf("set %s %s %s in DNS%s: your DNS automation or a person has to, nothing in this cluster does (dcv.publisher: %s).",
 			first.Name, first.Type, first.Value, more, v1alpha1.DCVPublisherExternal))
 }
 

@@ -64,6 +64,14 @@ const (
 	actionWindow = 24 * time.Hour
 )
 
+// ownOrder is the pause while an order of this ledger that shares a name is being
+// placed.
+const ownOrder = 5 * time.Second
+
+// wakeUp is when a decision that an event will change is made again all the same: an
+// event can come before the cache shows who waits for it.
+const wakeUp = time.Minute
+
 // Back-off between attempts of one purchase.
 const (
 	firstRetry = time.Minute
@@ -106,16 +114,25 @@ func sameKey(f Facts) (Decision, bool) {
 				return Decision{Step: StepDeliver, Purchase: p, Reason: v1alpha1.ReasonPurchased, Message: "bought for this key."}, true
 			}
 		case phaseUnresolved:
-			return Decision{Step: StepFollow, Purchase: p, Reason: v1alpha1.ReasonPlacing, Message: "being bought for this key."}, true
+			return Decision{Step: StepFollow, Purchase: p, Reason: v1alpha1.ReasonPlacing, Message: "being bought for this key.", LookAgain: wakeUp}, true
 		case phaseUnplaced:
-			return retry(f, p), true
+			// What was decided then is what would be sent. If the issuer, or what it
+			// buys, is another one now, a new purchase takes its place.
+			if sameOrder(p, f.Want) {
+				return retry(f, p), true
+			}
 		case phaseRefused:
-			if a := lastAttempt(p); a != nil && a.RequestUID == f.Want.Beneficiary.RequestUID {
+			if a := lastAttempt(p); a != nil && a.Outcome.Final && a.RequestUID == f.Want.Beneficiary.RequestUID {
 				return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonRejected, Message: "regfish refused the order: " + a.Outcome.Message}, true
 			}
 		}
 	}
 	return Decision{}, false
+}
+
+// sameOrder reports whether the order that p records is the one that w would place.
+func sameOrder(p *v1alpha1.RegfishPurchase, w Want) bool {
+	return p.Spec.IssuerRef == w.Issuer && strings.EqualFold(p.Spec.SKU, w.SKU) && p.Spec.ValidityDays == w.ValidityDays && p.Spec.DCVMethod == w.DCVMethod
 }
 
 // retry: the last attempt bought nothing, so the next one may be made, after a
@@ -127,9 +144,13 @@ func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 	if n := len(p.Spec.Attempts) - 1; n < 6 {
 		pause = min(lastRetry, firstRetry<<n)
 	}
-	if d, ok := issuerReady(f); ok {
-		d.Purchase = p
-		return d
+	for _, rule := range []func(Facts) (Decision, bool){unreadableRecord, issuerReady} {
+		if d, ok := rule(f); ok {
+			if d.Purchase == nil {
+				d.Purchase = p
+			}
+			return d
+		}
 	}
 	if wait := last.Outcome.Time.Add(pause).Sub(f.Now); wait > 0 {
 		return Decision{
@@ -153,7 +174,7 @@ func unreadableRecord(f Facts) (Decision, bool) {
 	for _, p := range numbered(f.Purchases) {
 		if phaseOf(p) == phaseForeign {
 			return Decision{
-				Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase,
+				Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp,
 				Message: fmt.Sprintf("RegfishPurchase %s was written by another version of this controller and cannot be judged; install the newer version again.", p.Name),
 			}, true
 		}
@@ -168,7 +189,7 @@ func oneOrderAtATime(f Facts) (Decision, bool) {
 	for _, p := range numbered(f.Purchases) {
 		if phaseOf(p) == phaseUnresolved {
 			return Decision{
-				Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase,
+				Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp,
 				Message: fmt.Sprintf("waits for RegfishPurchase %s: an order for the same names is being placed, and its outcome has to be known first.", p.Name),
 			}, true
 		}
@@ -188,7 +209,7 @@ func waitForLineage(f Facts) (Decision, bool) {
 			id = "RegfishPurchase " + p.Name
 		}
 		return Decision{
-			Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase,
+			Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp,
 			Message: strings.TrimSuffix(fmt.Sprintf("waits for %s, bought for an earlier key of this Certificate; nothing else is bought before it has come to an end: %s", id, p.Status.Message), ": "),
 		}, true
 	}
@@ -200,7 +221,8 @@ func waitForLineage(f Facts) (Decision, bool) {
 func onItsWay(f Facts, p *v1alpha1.RegfishPurchase) bool {
 	switch phaseOf(p) {
 	case phaseUnplaced:
-		return f.Live[p.Spec.Beneficiary.RequestUID]
+		_, uid := requestOf(p)
+		return uid != f.Want.Beneficiary.RequestUID && f.Live[uid]
 	case phasePlaced:
 		return !failed(p) && (!issued(p) || (held(p) && running(p, f.Now)))
 	default:
@@ -234,7 +256,7 @@ func bounds(f Facts) (Decision, bool) {
 				len(placed), joinTimes(placed)),
 		}, true
 	}
-	if last != nil && failed(last) && last.Status.SerialNumber == "" {
+	if last != nil && failed(last) && !wasIssued(last) {
 		return Decision{
 			Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed,
 			Message: fmt.Sprintf("the last order for these names, %s, was placed and ended without a certificate (%s); a person has to find out why before another one is paid for.", last.Spec.CertificateID, strings.TrimSuffix(last.Status.Message, ".")),
@@ -290,7 +312,12 @@ func unclaimed(f Facts) (Decision, bool) {
 			continue
 		}
 		sum, err := pki.KeySHA256(c.Leaf.PublicKey)
-		ours := err == nil && sum == f.Want.Request.KeySHA256 && pki.Covers(pki.CertificateNames(c.Leaf), f.Want.Request.DNSNames)
+		names := pki.CertificateNames(c.Leaf)
+		if !pki.Covers(names, f.Want.Request.DNSNames) || len(pki.Foreign(names, f.Want.Request.DNSNames)) > 0 {
+			// It could not be handed to this request.
+			continue
+		}
+		ours := err == nil && sum == f.Want.Request.KeySHA256
 		notBefore, notAfter := metav1.NewTime(c.Leaf.NotBefore), metav1.NewTime(c.Leaf.NotAfter)
 		switch {
 		case ours && !revoked(c.Certificate) && fresh(f, &notBefore, &notAfter):
@@ -302,6 +329,11 @@ func unclaimed(f Facts) (Decision, bool) {
 	for i := range f.Baseline.Unclaimed {
 		c := &f.Baseline.Unclaimed[i]
 		switch {
+		case c.Of != "":
+			return Decision{
+				Step: StepWait, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: ownOrder,
+				Message: fmt.Sprintf("waits for RegfishPurchase %s: order %s, which shares a name with this request, may be its, and that has to be known first.", c.Of, regfish.Sanitise(c.Certificate.ID, 64)),
+			}, true
 		case pending(c.Certificate):
 			return Decision{
 				Step: StepHold, Reason: v1alpha1.ReasonUnclaimedOrder, LookAgain: lastRetry,

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
@@ -80,6 +81,14 @@ func lastAttempt(p *v1alpha1.RegfishPurchase) *v1alpha1.Attempt {
 		}
 	}
 	return last
+}
+
+// requestOf names the request that the last attempt of p was made for.
+func requestOf(p *v1alpha1.RegfishPurchase) (string, types.UID) {
+	if a := lastAttempt(p); a != nil {
+		return a.RequestName, a.RequestUID
+	}
+	return p.Spec.Beneficiary.RequestName, p.Spec.Beneficiary.RequestUID
 }
 
 // FirstIntent is when the first attempt of p was written; zero for a purchase
@@ -232,15 +241,17 @@ func New(w Want, namespace string, number int32) *v1alpha1.RegfishPurchase {
 	return p
 }
 
-// labels are the request's own, so that whoever pays can sum up by team, and
-// ours. A request cannot set ours, and a value that is no label is left out.
+// labels are the request's own, so that whoever pays can sum up by team, and ours. Of
+// the request's only those without a prefix are copied, which Kubernetes reserves for
+// users: a GitOps tool marks what it made with a prefixed label, cert-manager hands
+// that on from the Certificate to the request, and a purchase that carried it would be
+// taken for something the tool made and pruned, with all that was paid for.
 func labels(w Want) map[string]string {
 	out := map[string]string{}
 	for k, v := range w.Labels {
-		if prefix, _, _ := strings.Cut(k, "/"); prefix == v1alpha1.Group || strings.HasSuffix(prefix, "."+v1alpha1.Group) {
-			continue
+		if !strings.Contains(k, "/") {
+			out[k] = v
 		}
-		out[k] = v
 	}
 	for k, v := range map[string]string{
 		v1alpha1.LabelNamespace:  w.Beneficiary.Namespace,

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -104,8 +106,11 @@ func (s *Spender) Spend(ctx context.Context, name types.NamespacedName, uid type
 	d = Plan(facts)
 	switch d.Step {
 	case StepImport:
-		_, err := s.create(ctx, facts, d, nil)
-		return d, nil, err
+		p, err := s.create(ctx, facts, d, nil)
+		if err != nil {
+			return Decision{}, nil, err
+		}
+		return Plan(facts.with(p)), nil, nil
 	case StepBuy, StepRetry:
 		return s.buy(ctx, vendor, issuer, facts, d)
 	default:
@@ -142,18 +147,23 @@ func (s *Spender) liveRequest(ctx context.Context, name types.NamespacedName, ui
 // buy reserves a slot, writes the intent, sends the order and records how it
 // ended. From the intent on it does not stop for a shutdown.
 func (s *Spender) buy(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer, facts Facts, d Decision) (Decision, *credentials.Problem, error) {
+	if err := ctx.Err(); err != nil {
+		return Decision{}, nil, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	release, err := s.claim(d, facts)
+	if err != nil {
+		return Decision{}, nil, err
+	}
 	full, err := s.reserve(ctx, issuer, facts)
 	if err != nil || full != nil {
+		release()
 		if full != nil {
 			return *full, nil, nil
 		}
 		return Decision{}, nil, err
 	}
 	attempt := s.attempt(facts, vendor, d)
-	release, err := s.claim(d, facts)
-	if err != nil {
-		return Decision{}, nil, err
-	}
 	var p *v1alpha1.RegfishPurchase
 	if d.Step == StepRetry {
 		p, err = s.again(ctx, d.Purchase, attempt)
@@ -164,19 +174,26 @@ func (s *Spender) buy(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer
 		// What could not be written was not spent. If the write did arrive after
 		// all, Settle finds the attempt.
 		release()
-		s.giveBack(context.WithoutCancel(ctx), issuer, facts)
+		s.giveBack(ctx, issuer, facts)
 		return Decision{}, nil, err
 	}
-	ctx = context.WithoutCancel(ctx)
 	result := s.post(ctx, vendor, facts, p, attempt)
 	p = s.record(ctx, p, attempt.Number, s.outcome(result), result)
-	// Not deferred: after a panic the order may have been sent, and a purchase
-	// that stays marked is never settled as unsent by this process.
+	// Not deferred: what was sent stays marked until its outcome is recorded, so that
+	// it is never settled as unsent.
 	release()
 	s.show(ctx, issuer, p, result)
-	d.Purchase = p
-	d.Step = StepFollow
-	return d, refusal(issuer, result), nil
+	return Plan(facts.with(p)), refusal(issuer, result), nil
+}
+
+// with returns the facts with p as it was just written. What it leads to is for Plan
+// to say: followed, tried again after a pause, or failed.
+func (f Facts) with(p *v1alpha1.RegfishPurchase) Facts {
+	f.Purchases = slices.DeleteFunc(slices.Clone(f.Purchases), func(o v1alpha1.RegfishPurchase) bool { return o.Name == p.Name })
+	f.Purchases = append(f.Purchases, *p)
+	f.Live = maps.Clone(f.Live)
+	f.Live[f.Want.Beneficiary.RequestUID] = true
+	return f
 }
 
 // attempt is the intent that is written before the order is sent.
@@ -184,6 +201,7 @@ func (s *Spender) attempt(facts Facts, vendor Vendor, d Decision) v1alpha1.Attem
 	a := v1alpha1.Attempt{
 		Number:         1,
 		Time:           metav1.NewMicroTime(s.Clock.Now()),
+		RequestName:    facts.Want.Beneficiary.RequestName,
 		RequestUID:     facts.Want.Beneficiary.RequestUID,
 		Writer:         s.Writer,
 		ClusterUID:     s.ClusterUID,
@@ -375,14 +393,22 @@ func (s *Spender) again(ctx context.Context, p *v1alpha1.RegfishPurchase, attemp
 // post sends the order. This is the one call in this program that costs money.
 // It is made once for each attempt that was written: the name of the purchase
 // and the number of the attempt are taken before, and nobody takes them twice.
-func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alpha1.RegfishPurchase, attempt v1alpha1.Attempt) regfish.OrderResult {
+func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alpha1.RegfishPurchase, attempt v1alpha1.Attempt) (result regfish.OrderResult) {
 	begun := time.Now()
+	defer func() {
+		// A panic may have come after the order was sent. Recorded as unknown it is
+		// held for a person; unrecorded it would look as if it were still being sent.
+		if r := recover(); r != nil {
+			result = unknown(result, "the client broke down while the order was being placed")
+			log.FromContext(ctx).Error(nil, "panic while an order was being placed", "purchase", p.Name, "stack", string(debug.Stack()))
+		}
+	}()
 	asking, cancel := context.WithTimeout(ctx, WriteWindow)
 	defer cancel()
 	if err := s.mayStillSpend(asking, facts); err != nil {
 		return notSent(err)
 	}
-	return vendor.Order(ctx, regfish.OrderRequest{
+	result = vendor.Order(ctx, regfish.OrderRequest{
 		SKU:          p.Spec.SKU,
 		CommonName:   p.Spec.CommonName,
 		DNSNames:     p.Spec.DNSNames,
@@ -397,6 +423,17 @@ func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alp
 		}
 		return nil
 	})
+	if id := result.Certificate.ID; result.Outcome == regfish.Accepted && (len(id) > maxID || regfish.Sanitise(id, maxID) != id) {
+		return unknown(result, fmt.Sprintf("regfish named the order %q, which is no id that can be recorded", regfish.Sanitise(id, maxID)))
+	}
+	return result
+}
+
+// maxID bounds the vendor's ids, in bytes.
+const maxID = 128
+
+func unknown(r regfish.OrderResult, message string) regfish.OrderResult {
+	return regfish.OrderResult{Outcome: regfish.Unknown, Status: r.Status, Err: &regfish.Error{Op: "place order", Status: r.Status, Kind: regfish.KindUnreadable, Message: message}}
 }
 
 // mayStillSpend asks once more, after the intent, what may have changed while it
@@ -450,8 +487,12 @@ func (s *Spender) outcome(r regfish.OrderResult) v1alpha1.Outcome {
 func (s *Spender) record(ctx context.Context, p *v1alpha1.RegfishPurchase, number int32, o v1alpha1.Outcome, r regfish.OrderResult) *v1alpha1.RegfishPurchase {
 	for {
 		err := s.tryRecord(ctx, p, number, o, r)
-		if err == nil {
+		switch {
+		case err == nil:
 			return p
+		case apierrors.IsConflict(err):
+			// Somebody else wrote a label or a status: read again, apply again.
+			continue
 		}
 		log.FromContext(ctx).Error(err, "the outcome of an order is not recorded yet; trying again", "purchase", p.Name, "attempt", number, "outcome", o.Result, "certificateID", regfish.Sanitise(r.Certificate.ID, 128))
 		select {

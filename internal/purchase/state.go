@@ -4,6 +4,8 @@
 package purchase
 
 import (
+	"slices"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -48,6 +50,17 @@ func stateOf(conditions []metav1.Condition, dcv *v1alpha1.DCVStatus, vendor *v1a
 		return v1alpha1.StateValidating
 	}
 	return v1alpha1.StateProcessing
+}
+
+// arrange puts conditions in the order in which they come true, which is the order in
+// which people read them.
+func arrange(conditions []metav1.Condition) {
+	order := []string{
+		v1alpha1.ConditionPlaced, v1alpha1.ConditionHeld, v1alpha1.ConditionActionRequired, v1alpha1.ConditionValidationPublished, v1alpha1.ConditionIssued,
+	}
+	slices.SortStableFunc(conditions, func(a, b metav1.Condition) int {
+		return slices.Index(order, a.Type) - slices.Index(order, b.Type)
+	})
 }
 
 // sentence is the message of the condition that governs: the first that is not

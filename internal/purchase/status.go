@@ -42,6 +42,9 @@ type Observation struct {
 	MayShow func(completionURL string) bool
 }
 
+// looked reports whether the vendor was to be asked.
+func (o Observation) looked() bool { return o.Vendor != nil || o.Unread != nil || o.NotFound }
+
 // Observe returns the status of p. It carries over what the present observation
 // says nothing about.
 func Observe(p *v1alpha1.RegfishPurchase, o Observation) v1alpha1.PurchaseStatus {
@@ -61,6 +64,7 @@ func Observe(p *v1alpha1.RegfishPurchase, o Observation) v1alpha1.PurchaseStatus
 	if o.Unwanted && p.Spec.CertificateID != "" && !resting(s.Conditions) {
 		s.Message = bound(unwantedMessage(p, s))
 	}
+	arrange(s.Conditions)
 	return s
 }
 
@@ -90,7 +94,7 @@ func mirror(s *v1alpha1.PurchaseStatus, c *regfish.Certificate, mayShow func(str
 	if c.ActionRequired && c.CompletionURL != "" && mayShow != nil && mayShow(c.CompletionURL) {
 		s.CompletionURL = c.CompletionURL
 	}
-	s.SerialNumber = regfish.Sanitise(c.SerialNumber, 128)
+	s.SerialNumber = serial(c.SerialNumber)
 	s.NotBefore, s.NotAfter = metaTime(c.ValidFrom), metaTime(c.ValidUntil)
 	s.ContractNotBefore, s.ContractNotAfter = metaTime(c.ContractValidFrom), metaTime(c.ContractValidUntil)
 	s.DCV = nil
@@ -99,6 +103,18 @@ func mirror(s *v1alpha1.PurchaseStatus, c *regfish.Certificate, mayShow func(str
 			s.DCV = &v1alpha1.DCVStatus{Method: v1alpha1.DCVMethodCNAME, Records: records}
 		}
 	}
+}
+
+// serial is the serial number in the spelling that openssl and browsers agree on but
+// for colons and case: the vendor's spelling is documented nowhere. What is no
+// hexadecimal number stays as it is.
+func serial(vendor string) string {
+	s := regfish.Sanitise(vendor, 128)
+	hex := strings.ToLower(strings.ReplaceAll(s, ":", ""))
+	if strings.Trim(hex, "0123456789abcdef") != "" {
+		return s
+	}
+	return strings.TrimLeft(hex, "0")
 }
 
 // maxRecords is the most validation records that a status shows.
@@ -138,6 +154,9 @@ func place(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 		}
 		if o.Unread != nil && o.Unread.Reason == v1alpha1.ReasonEndpointChanged {
 			set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, o.Unread.Reason, o.Unread.Message)
+			return
+		}
+		if before := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionPlaced); before != nil && before.Reason == v1alpha1.ReasonEndpointChanged && !o.looked() {
 			return
 		}
 		set(s, v1alpha1.ConditionPlaced, metav1.ConditionTrue, reason, message)
@@ -285,13 +304,17 @@ func issue(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 	}
 	v := o.Vendor
 	if v == nil {
-		if meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionIssued) == nil {
+		// Only the vendor's word ends what was placed: what an earlier status says may be
+		// of the time before.
+		if meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionIssued) == nil || s.Vendor == nil {
 			set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, "regfish was not asked yet.")
 		}
 		return
 	}
 	switch v.Status {
-	case regfish.StatusIssued, regfish.StatusExpired:
+	case regfish.StatusExpired:
+		set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, fmt.Sprintf("regfish says that certificate %s has expired.", p.Spec.CertificateID))
+	case regfish.StatusIssued:
 		if revoked(*v) {
 			set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, fmt.Sprintf("regfish says that certificate %s is revoked, or about to be.", p.Spec.CertificateID))
 			return
@@ -345,6 +368,11 @@ func issued(p *v1alpha1.RegfishPurchase) bool {
 
 func failed(p *v1alpha1.RegfishPurchase) bool {
 	return meta.IsStatusConditionFalse(p.Status.Conditions, v1alpha1.ConditionIssued)
+}
+
+// wasIssued reports whether there was a certificate once, whatever became of it.
+func wasIssued(p *v1alpha1.RegfishPurchase) bool {
+	return p.Status.SerialNumber != "" || p.Status.NotAfter != nil || (p.Status.Vendor != nil && p.Status.Vendor.Status == regfish.StatusExpired)
 }
 
 func held(p *v1alpha1.RegfishPurchase) bool {

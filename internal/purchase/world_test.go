@@ -11,13 +11,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -50,6 +50,8 @@ func newWorld(t testing.TB, objects ...client.Object) *world {
 		return func(o client.Object) []string { return []string{value(o.(*v1alpha1.RegfishPurchase))} }
 	}
 	api := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		// Nothing here applies, and the default converter takes seconds to make.
+		WithTypeConverters(managedfields.NewDeducedTypeConverter()).
 		WithStatusSubresource(&v1alpha1.RegfishPurchase{}, &v1alpha1.RegfishClusterIssuer{}, &v1alpha1.RegfishIssuer{}, &cmapi.CertificateRequest{}).
 		WithIndex(&v1alpha1.RegfishPurchase{}, FieldNamesHash, index(func(p *v1alpha1.RegfishPurchase) string { return p.Spec.NamesHash })).
 		WithIndex(&v1alpha1.RegfishPurchase{}, FieldCertificateID, index(func(p *v1alpha1.RegfishPurchase) string { return p.Spec.CertificateID })).

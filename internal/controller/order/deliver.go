@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	cmutil "github.com/cert-manager/cert-manager/pkg/api/util"
@@ -57,7 +58,7 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	delivery, err := vendor.Download(ctx, p.Spec.CertificateID)
 	switch kind := regfish.KindOf(err); {
 	case kind == regfish.KindUnreadable && since > fetchFor:
-		return r.refuse(ctx, p, "regfish delivers nothing that can be read as a certificate: "+err.Error())
+		return r.refuse(ctx, p, fmt.Sprintf("regfish delivers nothing for %s that can be read as a certificate: %v. Ask regfish about it; it is fetched again every hour, and nothing is bought again.", p.Spec.CertificateID, err))
 	case err != nil:
 		return &purchase.Delivery{Later: "the certificate is issued and is fetched again: " + err.Error()}, pause, nil
 	}
@@ -69,7 +70,7 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	case errors.As(err, &refusal) && refusal.Class.Refetch() && since <= fetchFor:
 		return &purchase.Delivery{Later: "what regfish delivers cannot be read and is fetched again: " + refusal.Message}, pause, nil
 	case err != nil:
-		return r.refuse(ctx, p, fmt.Sprintf("regfish delivers a certificate for %s that may not be published: %v", p.Spec.CertificateID, err))
+		return r.refuse(ctx, p, fmt.Sprintf("regfish delivers a certificate for %s that may not be published: %s. Ask regfish about it; it is fetched again every hour, and nothing is bought again.", p.Spec.CertificateID, strings.TrimSuffix(err.Error(), ".")))
 	}
 	if err := r.publish(ctx, in, bundle); err != nil {
 		return nil, 0, err
@@ -98,7 +99,7 @@ func (r *Reconciler) publish(ctx context.Context, in *input, b *pki.Bundle) erro
 	before := in.request.DeepCopy()
 	cr := in.request.DeepCopy()
 	cr.Status.Certificate, cr.Status.CA = b.Certificate, b.CA
-	cmutil.SetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "The certificate was bought at regfish and verified.")
+	cmutil.SetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "the certificate was bought at regfish and verified.")
 	if err := r.Client.Status().Patch(ctx, cr, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("hand the certificate to the request: %w", err)
 	}

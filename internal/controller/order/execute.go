@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
-	"github.com/regfish/regfish-issuer/internal/controller"
 	"github.com/regfish/regfish-issuer/internal/credentials"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/regfish"
@@ -66,14 +65,11 @@ func (r *Reconciler) spend(ctx context.Context, in *input) (outcome, error) {
 		}
 	}
 	switch d.Step {
-	case purchase.StepImport:
-		// The record is there now; the next decision finds it.
-		d.LookAgain = controller.RetryPause
 	case purchase.StepHold, purchase.StepQueue, purchase.StepWait:
 		if d.LookAgain > 0 {
 			r.pauses.set(in.order.UID, r.Clock.Now().Add(d.LookAgain))
 		}
-	case purchase.StepBuy, purchase.StepRetry, purchase.StepFollow, purchase.StepDeliver, purchase.StepFail:
+	case purchase.StepBuy, purchase.StepRetry, purchase.StepImport, purchase.StepFollow, purchase.StepDeliver, purchase.StepFail:
 	}
 	return outcome{decision: d}, nil
 }

@@ -57,7 +57,11 @@ func (r *Reconciler) ordersOfIssuer(ctx context.Context, o client.Object) []reco
 // those that wait for a name it holds.
 func (r *Reconciler) ordersOfPurchase(ctx context.Context, o client.Object) []reconcile.Request {
 	p := o.(*v1alpha1.RegfishPurchase)
-	found := r.orders(ctx, controller.OrdersByPurchase, p.Name)
+	// The order that the purchase was made for does not show it yet when the first
+	// events come.
+	made := p.Spec.Beneficiary
+	found := append(r.orders(ctx, controller.OrdersByPurchase, p.Name),
+		reconcile.Request{NamespacedName: client.ObjectKey{Namespace: made.Namespace, Name: made.RequestName}})
 	others, err := r.contenders(ctx, p)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "the orders that wait for a name are not woken by this event")

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
@@ -40,7 +41,7 @@ func (r *Reconciler) report(ctx context.Context, o *v1alpha1.RegfishOrder, in *i
 	if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return controller.Again(fmt.Errorf("show order: %w", err))
 	}
-	r.announce(before, o, in.request)
+	r.announce(ctx, before, o, in.request)
 	return result, nil
 }
 
@@ -62,7 +63,7 @@ var announced = []struct {
 
 // announce makes the events of what changed: one for each transition, none for a
 // wait that goes on.
-func (r *Reconciler) announce(before, after *v1alpha1.RegfishOrder, cr *cmapi.CertificateRequest) {
+func (r *Reconciler) announce(ctx context.Context, before, after *v1alpha1.RegfishOrder, cr *cmapi.CertificateRequest) {
 	for _, a := range announced {
 		now := meta.FindStatusCondition(after.Status.Conditions, a.kind)
 		if now == nil || now.Status != a.status || (a.reason != "" && now.Reason != a.reason) {
@@ -75,6 +76,7 @@ func (r *Reconciler) announce(before, after *v1alpha1.RegfishOrder, cr *cmapi.Ce
 		if a.warning {
 			severity = corev1.EventTypeWarning
 		}
+		log.FromContext(ctx).Info(a.kind+" "+string(now.Status), "reason", now.Reason, "message", now.Message)
 		r.Recorder.Eventf(after, nil, severity, now.Reason, a.kind, "%s", now.Message)
 		if owner := metav1.GetControllerOf(cr); a.warning && owner != nil && owner.Kind == cmapi.CertificateKind {
 			r.Recorder.Eventf(&cmapi.Certificate{

@@ -32,7 +32,7 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 			return o, 0, err
 		}
 		writer := purchase.PendingWriter(p)
-		o.WriterAlive = r.Spender.Flying(p.Name) || (writer != nil && *writer != r.Spender.Writer && known < r.WriterGrace)
+		o.WriterAlive = writer != nil && *writer != r.Spender.Writer && known < r.WriterGrace
 		if o.WriterAlive {
 			return o, max(time.Second, r.WriterGrace-known), nil
 		}

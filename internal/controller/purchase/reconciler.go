@@ -99,6 +99,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		r.seen.forget(req.NamespacedName)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
+	if r.Spender.Flying(p.Name) {
+		// The spender writes the outcome, and would only be disturbed.
+		return reconcile.Result{RequeueAfter: r.Look}, nil
+	}
 	if settled, err := r.Spender.Settle(ctx, &p); settled || err != nil {
 		return controller.Again(err)
 	}

@@ -64,7 +64,7 @@ func plan(f facts) answer {
 	case cr.Spec.IssuerRef.Group != v1alpha1.Group || !cr.DeletionTimestamp.IsZero() || finished(cr):
 		return answer{step: stepNone}
 	case cmutil.CertificateRequestIsDenied(cr):
-		return answer{step: stepNone, reason: cmapi.CertificateRequestReasonDenied, message: "The request was denied, so nothing is bought for it."}
+		return answer{step: stepNone, reason: cmapi.CertificateRequestReasonDenied, message: "the request was denied, so nothing is bought for it."}
 	case !cmutil.CertificateRequestIsApproved(cr):
 		if left := cr.CreationTimestamp.Add(approvalPatience).Sub(f.now); left > 0 {
 			return answer{step: stepNone, lookAgain: left}
@@ -83,7 +83,7 @@ func plan(f facts) answer {
 	}
 	switch o := f.order; {
 	case o == nil:
-		return answer{step: stepCreate, reason: cmapi.CertificateRequestReasonPending, message: "The request was accepted for work; RegfishOrder " + cr.Name + " shows how it goes."}
+		return answer{step: stepCreate, reason: cmapi.CertificateRequestReasonPending, message: "the request was accepted for work; RegfishOrder " + cr.Name + " shows how it goes."}
 	case o.Spec.RequestRef.UID != cr.UID || !metav1.IsControlledBy(o, cr):
 		return answer{step: stepReplace, reason: cmapi.CertificateRequestReasonPending, message: "RegfishOrder " + cr.Name + " belongs to an earlier request of this name and is removed first."}
 	case !o.DeletionTimestamp.IsZero():
@@ -132,9 +132,9 @@ func known(kind string) bool {
 // missing says why nobody decides on a request, as far as can be told.
 func missing(cr *cmapi.CertificateRequest) string {
 	if !known(cr.Spec.IssuerRef.Kind) {
-		return fmt.Sprintf("Nobody approved or denied this request. Its spec.issuerRef.kind %q is no kind of %s; use %s or %s.",
+		return fmt.Sprintf("nobody approved or denied this request. Its spec.issuerRef.kind %q is no kind of %s; use %s or %s.",
 			cr.Spec.IssuerRef.Kind, v1alpha1.Group, v1alpha1.KindIssuer, v1alpha1.KindClusterIssuer)
 	}
-	return fmt.Sprintf("Nobody approved or denied this request. For cert-manager to approve it, its service account needs the verb \"approve\" on signers %q, as the ClusterRole regfish-issuer-approver gives it; with approver-policy, a policy has to match.",
+	return fmt.Sprintf("nobody approved or denied this request. For cert-manager to approve it, its service account needs the verb \"approve\" on signers %q, as the ClusterRole regfish-issuer-approver gives it; with approver-policy, a policy has to match.",
 		strings.ToLower(purchase.IssuerRefOf(cr).Kind)+"s."+v1alpha1.Group+"/*")
 }
