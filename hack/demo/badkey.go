@@ -11,7 +11,7 @@ func badKey(ctx context.Context, s *stage) error {
 	if err := s.install(ctx, "a-key-that-nobody-knows"); err != nil {
 		return err
 	}
-	err := s.shell.run(ctx, "kubectl wait --for=jsonpath='{.status.conditions[?(@.type==\"Ready\")].reason}'=KeyRejected rfci/regfish --timeout=30s")
+	err := s.shell.run(ctx, "kubectl wait --for=jsonpath='{.status.conditions[?(@.type==\"Ready\")].reason}'=KeyRejected rfci/regfish --timeout="+patience)
 	if err != nil {
 		return &failure{"key", err}
 	}
@@ -26,29 +26,30 @@ func badKey(ctx context.Context, s *stage) error {
 	err = s.shell.run(ctx,
 		"kubectl wait --for=create regfishorder/www-1 -n shop --timeout="+patience,
 		"kubectl wait --for=jsonpath='{.status.state}'=Queued regfishorder/www-1 -n shop --timeout="+patience,
+		"kubectl wait --for=jsonpath='{.status.conditions[?(@.type==\"Ready\")].reason}'=Pending certificaterequest/www-1 -n shop --timeout="+patience,
+		"kubectl get certificates,certificaterequests,regfishorders -n shop",
+		"kubectl get certificaterequests -n shop -o wide",
 	)
-	if err != nil {
-		return &failure{"key", err}
-	}
-	if err := s.shell.run(ctx,
-		"kubectl get certificaterequests,regfishorders -n shop -o wide",
-		"kubectl describe regfishorder www-1 -n shop | sed -n '/^Events:/,$p'",
-	); err != nil {
+	if err := s.checked("key", "the issuer is not Ready, and the request waits and says why", err); err != nil {
 		return err
 	}
+
+	s.heading("Whoever pays looks at the ledger")
 	if err := s.checkLedger(ctx, 0); err != nil {
 		return err
 	}
 
 	s.heading("Whoever runs the cluster puts the right key into the Secret")
-	if err := s.shell.write("api-key", apiKey+"\n"); err != nil {
+	if err := s.shell.write("api-key", knownKey+"\n"); err != nil {
 		return err
 	}
 	if err := s.shell.run(ctx,
 		"kubectl create secret generic regfish-api -n regfish-issuer --from-file=api-key --dry-run=client -o yaml | kubectl replace -f -",
 		"kubectl annotate rfci regfish checked-by=me",
-		"kubectl wait --for=condition=Ready rfci/regfish --timeout=70s",
 	); err != nil {
+		return err
+	}
+	if err := s.ready(ctx); err != nil {
 		return err
 	}
 	return s.seeItThrough(ctx)

@@ -32,8 +32,7 @@ func (s *stage) checked(check, claim string, err error) error {
 	if err != nil {
 		return &failure{check, err}
 	}
-	s.say("")
-	s.say("ok: %s: %s", check, claim)
+	s.verdict("OK", check+": "+claim)
 	return nil
 }
 
@@ -89,7 +88,7 @@ func (s *stage) checkCertificate(ctx context.Context) error {
 	}
 	for i, c := range chain {
 		what := []string{"certificate", "issued by"}[min(i, 1)]
-		s.say("  %-12s %-45s until %s", what, c.Subject, c.NotAfter.UTC().Format("2006-01-02"))
+		s.say("  %-12s %-50s until %s", what, c.Subject, c.NotAfter.UTC().Format("2006-01-02"))
 	}
 	return s.checked("certificate", "it is for www.example.com, its key is tls.key, and it chains to the simulator's root", nil)
 }

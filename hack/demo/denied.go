@@ -3,7 +3,12 @@
 
 package main
 
-import "context"
+import (
+	"context"
+	"fmt"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+)
 
 // denyPatch is what `cmctl deny www-1` writes.
 const denyPatch = `{"status":{"conditions":[{"type":"Denied","status":"True","reason":"cmctl","message":"not in the budget"}]}}
@@ -11,13 +16,10 @@ const denyPatch = `{"status":{"conditions":[{"type":"Denied","status":"True","re
 
 // denied shows that a request nobody approved costs nothing.
 func denied(ctx context.Context, s *stage) error {
-	if err := s.install(ctx, apiKey); err != nil {
+	if err := s.install(ctx, knownKey); err != nil {
 		return err
 	}
-	if err := s.shell.run(ctx,
-		"kubectl wait --for=condition=Ready rfci/regfish --timeout=30s",
-		"kubectl get rfci -o wide",
-	); err != nil {
+	if err := s.ready(ctx); err != nil {
 		return err
 	}
 	if err := s.ask(ctx); err != nil {
@@ -47,11 +49,24 @@ func denied(ctx context.Context, s *stage) error {
 		return &failure{"denied", err}
 	}
 	if err := s.shell.run(ctx,
+		"kubectl wait --for=condition=Issuing=false certificate/www -n shop --timeout="+patience,
 		"kubectl get certificaterequests -n shop -o wide",
-		"kubectl describe certificate www -n shop | sed -n '/^Status:/,$p'",
+		"kubectl events --for certificate/www -n shop",
 		"kubectl get regfishorders -n shop",
 	); err != nil {
 		return err
 	}
+	var orders v1alpha1.RegfishOrderList
+	if err := s.client.List(ctx, &orders); err != nil {
+		return fmt.Errorf("list orders: %w", err)
+	}
+	if len(orders.Items) > 0 {
+		err = fmt.Errorf("there are %d orders for a request that was never approved", len(orders.Items))
+	}
+	if err := s.checked("denied", "the request is answered for good, and no order was made for it", err); err != nil {
+		return err
+	}
+
+	s.heading("Whoever pays looks at the ledger")
 	return s.checkLedger(ctx, 0)
 }

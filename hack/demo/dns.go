@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/operator"
 )
 
 // dnsAutomation stands in for whatever sets DNS records in a real installation.
@@ -51,4 +52,33 @@ func (d *dnsAutomation) publish(records []v1alpha1.DNSRecord) {
 		d.set(record.Name, record.Type, record.Value)
 		d.done[record] = true
 	}
+}
+
+// startDNS has the DNS automation start, with the rights of its own service
+// account.
+func (s *stage) startDNS(ctx context.Context) error {
+	if s.broken == breakDNS {
+		s.say("(BREAK=dns: the DNS automation sleeps)")
+		return nil
+	}
+	config, err := s.account(ctx, "dns", "dns-automation")
+	if err != nil {
+		return err
+	}
+	orders, err := client.NewWithWatch(config, client.Options{Scheme: operator.Scheme()})
+	if err != nil {
+		return fmt.Errorf("make client: %w", err)
+	}
+	s.say("(the DNS automation starts; it may read RegfishOrders, and nothing else)")
+	dns := &dnsAutomation{orders: orders, set: s.vendor.SetRecord, say: s.say}
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := dns.run(ctx); err != nil && ctx.Err() == nil {
+			s.abort(fmt.Errorf("DNS automation: %w", err))
+		}
+	}()
+	s.atEnd(func() error { stop(); <-ended; return nil })
+	return nil
 }

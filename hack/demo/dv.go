@@ -17,18 +17,16 @@ import (
 	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
 )
 
-// patience is how long a step may take. Each takes a second or two.
+// patience is how long a step may take. Each takes seconds; the time is for a busy
+// machine, and is spent in full where something is broken.
 const patience = "15s"
 
 // dv is the main job: one domain-validated certificate.
 func dv(ctx context.Context, s *stage) error {
-	if err := s.install(ctx, apiKey); err != nil {
+	if err := s.install(ctx, knownKey); err != nil {
 		return err
 	}
-	if err := s.shell.run(ctx,
-		"kubectl wait --for=condition=Ready rfci/regfish --timeout=30s",
-		"kubectl get rfci -o wide",
-	); err != nil {
+	if err := s.ready(ctx); err != nil {
 		return err
 	}
 	if err := s.ask(ctx); err != nil {
@@ -37,22 +35,24 @@ func dv(ctx context.Context, s *stage) error {
 	return s.seeItThrough(ctx)
 }
 
-// install does what whoever runs the cluster does: it starts the controller and
-// tells it which account pays.
+// install does what whoever runs the cluster does: it installs the controller and
+// says which account pays.
 func (s *stage) install(ctx context.Context, key string) error {
-	s.heading("Whoever runs the cluster says which account pays")
-	if err := s.shell.run(ctx, "kubectl create namespace regfish-issuer"); err != nil {
+	s.heading("Whoever runs the cluster installs the controller")
+	if err := s.shell.run(ctx, "kubectl apply -f config/manager/namespace.yaml -f config/manager/manager.yaml -f config/rbac"); err != nil {
 		return err
 	}
-	s.say("(the controller starts)")
+	s.say("(this cluster has no nodes: the controller runs beside it, with its service account)")
 	if err := s.startController(ctx); err != nil {
 		return err
 	}
+
+	s.heading("... and says which regfish account pays")
 	if err := errors.Join(
 		s.shell.write("api-key", key+"\n"),
 		s.shell.write("issuer.yaml", fmt.Sprintf(issuerManifest, s.url, base64.StdEncoding.EncodeToString(s.vendor.ServerCA()))),
 	); err != nil {
-		return err
+		return fmt.Errorf("write manifests: %w", err)
 	}
 	return s.shell.run(ctx,
 		"kubectl create secret generic regfish-api -n regfish-issuer --from-file=api-key",
@@ -61,16 +61,21 @@ func (s *stage) install(ctx context.Context, key string) error {
 	)
 }
 
+// ready waits until the issuer can be used.
+func (s *stage) ready(ctx context.Context) error {
+	return s.shell.run(ctx,
+		"kubectl wait --for=condition=Ready rfci/regfish --timeout="+patience,
+		"kubectl get rfci -o wide",
+	)
+}
+
 // ask does what a tenant does.
 func (s *stage) ask(ctx context.Context) error {
 	s.heading("A tenant asks for a certificate")
-	if err := s.shell.write("certificate.yaml", certificateManifest); err != nil {
-		return err
-	}
 	return s.shell.run(ctx,
 		"kubectl create namespace shop",
-		"cat certificate.yaml",
-		"kubectl apply -f certificate.yaml",
+		"cat config/samples/certificate.yaml",
+		"kubectl apply -f config/samples/certificate.yaml",
 	)
 }
 
@@ -83,7 +88,7 @@ func (s *stage) seeItThrough(ctx context.Context) error {
 
 	s.heading("Your DNS automation reads the order and sets the record")
 	if s.broken == breakGate {
-		s.say("(-break=gate: the simulator will deliver a certificate for another key)")
+		s.say("(BREAK=gate: the simulator will deliver a certificate for another key)")
 		s.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointDownload, Kind: simulator.FaultWrongKey, Times: -1})
 	}
 	if err := s.shell.write("dns.yaml", dnsManifest); err != nil {
@@ -106,7 +111,7 @@ func (s *stage) seeItThrough(ctx context.Context) error {
 
 	s.heading("Whoever pays looks at the ledger")
 	if s.broken == breakLedger {
-		s.say("(-break=ledger: somebody sends the same order once more, past the controller)")
+		s.say("(BREAK=ledger: somebody sends the same order once more, past the controller)")
 		if err := s.buyAgain(ctx); err != nil {
 			return err
 		}
@@ -122,8 +127,8 @@ func (s *stage) waitForDNS(ctx context.Context) ([]v1alpha1.DNSRecord, error) {
 		"kubectl wait --for=condition=ValidationPublished=false regfishorder/www-1 -n shop --timeout="+patience,
 		"kubectl get certificates,certificaterequests,regfishorders -n shop",
 		"kubectl get certificaterequests -n shop -o wide",
-		"kubectl describe regfishorder www-1 -n shop | sed -n '/Conditions:/,/^  Message:/p'",
-		"kubectl events -n shop",
+		"kubectl describe regfishorder www-1 -n shop | sed -n '/Conditions:/,/Value:/p'",
+		"kubectl events --for certificate/www -n shop",
 		"kubectl get regfishpurchases -n regfish-issuer",
 		"kubectl get regfishorder www-1 -n shop -o jsonpath='{.status.dcv.records}'",
 	); err != nil {
@@ -146,7 +151,7 @@ func (s *stage) buyAgain(ctx context.Context) error {
 	if err := s.client.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "www-1"}, &cr); err != nil {
 		return fmt.Errorf("read request: %w", err)
 	}
-	key, err := regfish.ParseKey([]byte(apiKey))
+	key, err := regfish.ParseKey([]byte(knownKey))
 	if err != nil {
 		return err
 	}

@@ -41,14 +41,15 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first Ctrl-C cleans up; one who cannot wait for that presses it again.
+	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Stdout)
-	stop()
 	var failed *failure
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 		return
 	case errors.As(err, &failed):
-		fmt.Fprintln(os.Stdout, "FAIL:", err)
+		_, _ = fmt.Fprintf(os.Stdout, "\nFAIL: %v\n", err)
 	default:
 		fmt.Fprintln(os.Stderr, "demo:", err)
 	}
@@ -84,5 +85,5 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer abort(nil)
 	s := newStage(abort, *broken, out)
 	err := s.perform(ctx, chosen, *keep)
-	return errors.Join(err, s.stop(err == nil))
+	return errors.Join(err, s.stop())
 }

@@ -18,21 +18,6 @@ spec:
   caBundle: %s
 `
 
-const certificateManifest = `apiVersion: cert-manager.io/v1
-kind: Certificate
-metadata:
-  name: www
-  namespace: shop
-spec:
-  secretName: www-tls
-  commonName: www.example.com
-  dnsNames: [www.example.com]
-  issuerRef:
-    group: certmanager.regfish.com
-    kind: RegfishClusterIssuer
-    name: regfish
-`
-
 // dnsManifest is all that DNS automation needs to be allowed.
 const dnsManifest = `apiVersion: v1
 kind: ServiceAccount

@@ -24,12 +24,19 @@ func (s *screen) heading(title string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.chapter++
-	fmt.Fprintf(s.out, "\n%d. %s\n\n", s.chapter, title)
+	s.print("\n%d. %s\n\n", s.chapter, title)
 }
 
 // say tells something, one line at a time.
 func (s *screen) say(format string, args ...any) {
 	s.indented("  ", fmt.Sprintf(format, args...))
+}
+
+// verdict stands out, as the line that ends a failed demo does.
+func (s *screen) verdict(word, what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.print("\n%s: %s\n", word, what)
 }
 
 // command shows a command as it is typed.
@@ -46,23 +53,26 @@ func (s *screen) indented(indent, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for line := range strings.SplitSeq(text, "\n") {
-		fmt.Fprintln(s.out, strings.TrimRight(indent+line, " "))
+		s.print("%s\n", strings.TrimRight(indent+line, " "))
 	}
 }
 
 // wait shows what is being started, and how long that took.
 func (s *screen) wait(what string, start func() error) error {
 	s.mu.Lock()
-	fmt.Fprintf(s.out, "  %-66s", what)
+	s.print("  %-66s", what)
 	s.mu.Unlock()
 	began := time.Now()
 	err := start()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		fmt.Fprintln(s.out)
+		s.print("\n")
 		return err
 	}
-	fmt.Fprintf(s.out, "%5.1fs\n", time.Since(began).Seconds())
+	s.print("%5.1fs\n", time.Since(began).Seconds())
 	return nil
 }
+
+// print writes to the screen. Nobody watches a screen that cannot be written to.
+func (s *screen) print(format string, args ...any) { _, _ = fmt.Fprintf(s.out, format, args...) }

@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -33,8 +34,9 @@ func MayShow(endpoint string, hosts []string, page string) bool {
 		return true
 	}
 	e, err := url.Parse(endpoint)
-	if err != nil {
-		return false
+	if err != nil || net.ParseIP(e.Hostname()) != nil {
+		// An address has no domain that others could be under.
+		return err == nil && host == strings.ToLower(e.Hostname())
 	}
 	domain, err := publicsuffix.EffectiveTLDPlusOne(strings.ToLower(e.Hostname()))
 	if err != nil {

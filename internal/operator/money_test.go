@@ -61,6 +61,8 @@ func TestUnknownOutcomeIsHeld(t *testing.T) {
 			w.order("other", "waits too: it shares a name", inState(v1alpha1.StateWaiting))
 			stop()
 			w.run()
+			w.request("www-3", append(mods, testenv.WithECDSA())...)
+			w.order("www-3", "waits after a restart", inState(v1alpha1.StateWaiting))
 			w.order("www-1", "is still held", heldFor(v1alpha1.ReasonAmbiguousOutcome))
 			if n := len(w.vendor.Purchases()); n != tc.billed {
 				t.Errorf("the vendor bills %d, want %d", n, tc.billed)

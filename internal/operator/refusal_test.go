@@ -174,10 +174,10 @@ func TestRequestThatCannotBeBoughtFor(t *testing.T) {
 		change func(*cmapi.CertificateRequest)
 		says   []string
 	}{
-		{name: "no-name", change: func(cr *cmapi.CertificateRequest) { cr.Spec.Request = namelessCSR(t) }, says: []string{"spec.request", "DNS name"}},
-		{name: "ip", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.WithIPs("192.0.2.1")}, says: []string{"IP"}},
+		{name: "no-name", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com")}, change: func(cr *cmapi.CertificateRequest) { cr.Spec.Request = namelessCSR(t) }, says: []string{"spec.request", "DNS name"}},
+		{name: "ip", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.WithIPs("192.0.2.1")}, says: []string{"ipAddresses"}},
 		{name: "email", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.WithEmails("a@example.com")}, says: []string{"mail"}},
-		{name: "uri", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.WithURIs("spiffe://example.com/a")}, says: []string{"URI"}},
+		{name: "uri", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.WithURIs("spiffe://example.com/a")}, says: []string{"uris"}},
 		{name: "is-ca", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com")}, change: func(cr *cmapi.CertificateRequest) { cr.Spec.IsCA = true }, says: []string{"spec.isCA"}},
 		{name: "client-auth", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.WithUsages(cmapi.UsageClientAuth)}, says: []string{"spec.usages", "client auth"}},
 		{name: "rsa-1024", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.WithRSA(1024)}, says: []string{"2048"}},

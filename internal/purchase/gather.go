@@ -6,6 +6,7 @@ package purchase
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	cmutil "github.com/cert-manager/cert-manager/pkg/api/util"
@@ -41,10 +42,14 @@ type Gatherer struct {
 }
 
 // Facts reads the facts of a decision for a request that is approved and passed
-// the preflight. Objects come through reader: a cache to wait on, the API server
-// to spend on. The issuer is returned beside the facts; it is nil if there is
-// none.
-func (g *Gatherer) Facts(ctx context.Context, reader client.Reader, cr *cmapi.CertificateRequest, request *pki.Request, now time.Time) (Facts, v1alpha1.Issuer, error) {
+// the preflight. Objects come through cached, to wait on, or, where that is nil, from
+// the API server, to spend on. The issuer is returned beside the facts; it is nil if
+// there is none.
+func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.CertificateRequest, request *pki.Request, now time.Time) (Facts, v1alpha1.Issuer, error) {
+	reader := cached
+	if cached == nil {
+		reader = g.Live
+	}
 	f := Facts{Now: now, Live: map[types.UID]bool{}}
 	issuer, err := GetIssuer(ctx, reader, cr)
 	if err != nil {
@@ -69,7 +74,7 @@ func (g *Gatherer) Facts(ctx context.Context, reader client.Reader, cr *cmapi.Ce
 	if f.Purchases, err = g.set(ctx, reader, f.Want.NamesHash()); err != nil {
 		return Facts{}, nil, err
 	}
-	needCertificate := reader == g.Live
+	needCertificate := cached == nil
 	for i := range f.Purchases {
 		p := &f.Purchases[i]
 		if phaseOf(p) == phaseUnplaced {
@@ -251,7 +256,7 @@ func (g *Gatherer) baseline(ctx context.Context, vendor Vendor, cr *cmapi.Certif
 			c = whole
 		}
 		b.IDs = append(b.IDs, c.ID)
-		claimed, err := g.claimed(ctx, c.ID)
+		claimed, err := g.claimed(ctx, w.Endpoint, c.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -284,13 +289,14 @@ func (g *Gatherer) baseline(ctx context.Context, vendor Vendor, cr *cmapi.Certif
 	return b, nil
 }
 
-// claimed reports whether a purchase of the ledger holds the id.
-func (g *Gatherer) claimed(ctx context.Context, id string) (bool, error) {
+// claimed reports whether a purchase of the ledger holds the id, which is only an
+// id together with its endpoint.
+func (g *Gatherer) claimed(ctx context.Context, endpoint, id string) (bool, error) {
 	var list v1alpha1.RegfishPurchaseList
 	if err := g.Live.List(ctx, &list, client.InNamespace(g.Ledger), client.MatchingFields{FieldCertificateID: id}); err != nil {
 		return false, fmt.Errorf("look for %s in the ledger: %w", regfish.Sanitise(id, 64), err)
 	}
-	return len(list.Items) > 0, nil
+	return slices.ContainsFunc(list.Items, func(p v1alpha1.RegfishPurchase) bool { return p.Spec.Endpoint == endpoint }), nil
 }
 
 // inFlight finds the purchase that is being placed and that the certificate may be
@@ -305,9 +311,10 @@ func (g *Gatherer) inFlight(ctx context.Context, endpoint string, c regfish.Cert
 	for i := range list.Items {
 		p := &list.Items[i]
 		switch {
+		case p.Spec.Endpoint != endpoint:
 		case p.Spec.CertificateID == c.ID:
 			return "", true, nil
-		case p.Spec.Endpoint == endpoint && phaseOf(p) == phaseUnresolved && pki.ShareCanonical(c.Names(), pki.ExactNames(p.Spec.CommonName, p.Spec.DNSNames)):
+		case phaseOf(p) == phaseUnresolved && !inBaseline(p, c.ID) && pki.ShareCanonical(c.Names(), pki.ExactNames(p.Spec.CommonName, p.Spec.DNSNames)):
 			name = p.Name
 		}
 	}

@@ -44,7 +44,7 @@ type OrderFacts struct {
 func OrderStatus(before v1alpha1.OrderStatus, f OrderFacts) v1alpha1.OrderStatus {
 	d := f.Decision
 	s := v1alpha1.OrderStatus{Conditions: before.DeepCopy().Conditions, CommonName: f.Want.Request.CommonName}
-	c := conditions{&s.Conditions}
+	c := conditions{}
 	s.Plan = &v1alpha1.Plan{Action: actionOf(d, f.Want), SKU: f.Want.SKU, ValidityDays: f.Want.ValidityDays, Reason: bound(d.Message)}
 	p := d.Purchase
 	// What belongs to another lineage is named and not shown: it may be another
@@ -94,11 +94,11 @@ func OrderStatus(before v1alpha1.OrderStatus, f OrderFacts) v1alpha1.OrderStatus
 	case StepWait, StepQueue:
 		c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, d.Reason, d.Message)
 	}
+	c.apply(&s.Conditions)
 	if s.State = stateOf(s.Conditions, nil, s.Vendor); s.State == v1alpha1.StateEnded {
 		s.State = v1alpha1.StateFailed
 	}
 	s.Message = sentence(s.Conditions)
-	arrange(s.Conditions)
 	return s
 }
 
@@ -159,11 +159,13 @@ func actionOf(d Decision, w Want) string {
 	return v1alpha1.ActionNew
 }
 
-// conditions sets conditions of a status, bounded.
-type conditions struct{ list *[]metav1.Condition }
+// conditions are the conditions a status is to have, by type. The last word on a type
+// counts, and only that is written: a condition that changes on the way to what it was
+// would lose the time since when it is so, and make a write of every look.
+type conditions map[string]metav1.Condition
 
 func (c conditions) set(kind string, status metav1.ConditionStatus, reason, message string) {
-	meta.SetStatusCondition(c.list, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: bound(message)})
+	c[kind] = metav1.Condition{Type: kind, Status: status, Reason: reason, Message: bound(message)}
 }
 
 // copy takes a condition over from another object, or the given one if that has
@@ -173,4 +175,12 @@ func (c conditions) copy(from []metav1.Condition, kind string, status metav1.Con
 		status, reason, message = found.Status, found.Reason, found.Message
 	}
 	c.set(kind, status, reason, message)
+}
+
+// apply writes them, in the order in which people read them.
+func (c conditions) apply(list *[]metav1.Condition) {
+	for _, condition := range c {
+		meta.SetStatusCondition(list, condition)
+	}
+	arrange(*list)
 }

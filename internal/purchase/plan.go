@@ -64,10 +64,6 @@ const (
 	actionWindow = 24 * time.Hour
 )
 
-// ownOrder is the pause while an order of this ledger that shares a name is being
-// placed.
-const ownOrder = 5 * time.Second
-
 // wakeUp is when a decision that an event will change is made again all the same: an
 // event can come before the cache shows who waits for it.
 const wakeUp = time.Minute
@@ -329,9 +325,11 @@ func unclaimed(f Facts) (Decision, bool) {
 	for i := range f.Baseline.Unclaimed {
 		c := &f.Baseline.Unclaimed[i]
 		switch {
+		case !pending(c.Certificate) && c.Certificate.Status != regfish.StatusIssued:
+			// It came to nothing, or is over.
 		case c.Of != "":
 			return Decision{
-				Step: StepWait, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: ownOrder,
+				Step: StepWait, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp,
 				Message: fmt.Sprintf("waits for RegfishPurchase %s: order %s, which shares a name with this request, may be its, and that has to be known first.", c.Of, regfish.Sanitise(c.Certificate.ID, 64)),
 			}, true
 		case pending(c.Certificate):

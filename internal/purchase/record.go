@@ -51,10 +51,8 @@ func phaseOf(p *v1alpha1.RegfishPurchase) phase {
 	}
 	// Any attempt whose end is not known to have bought nothing decides, not the
 	// last one: an accepted order without an id of its own is one of them.
-	for _, a := range p.Spec.Attempts {
-		if a.Outcome == nil || (a.Outcome.Result != v1alpha1.OutcomeRejected && a.Outcome.Result != v1alpha1.OutcomeNotSent) {
-			return phaseUnresolved
-		}
+	if slices.ContainsFunc(p.Spec.Attempts, unresolved) {
+		return phaseUnresolved
 	}
 	last := lastAttempt(p)
 	if last == nil || last.Outcome.Final || len(p.Spec.Successors) > 0 || len(p.Spec.Attempts) >= maxAttempts {
@@ -101,6 +99,22 @@ func FirstIntent(p *v1alpha1.RegfishPurchase) time.Time {
 		}
 	}
 	return first
+}
+
+// inBaseline reports whether every unresolved attempt of p found the id in the account
+// before its order was sent, so that it is the result of none of them.
+func inBaseline(p *v1alpha1.RegfishPurchase, id string) bool {
+	for _, a := range p.Spec.Attempts {
+		if unresolved(a) && !slices.Contains(a.BaselineIDs, id) {
+			return false
+		}
+	}
+	return true
+}
+
+// unresolved reports whether the attempt may have placed an order.
+func unresolved(a v1alpha1.Attempt) bool {
+	return a.Outcome == nil || (a.Outcome.Result != v1alpha1.OutcomeRejected && a.Outcome.Result != v1alpha1.OutcomeNotSent)
 }
 
 // pendingAttempt returns the attempt of p whose outcome is not recorded.

@@ -85,7 +85,7 @@ func (s *Spender) Spend(ctx context.Context, name types.NamespacedName, uid type
 	if err != nil {
 		return Decision{}, nil, err
 	}
-	facts, issuer, err := s.Facts(ctx, s.Live, cr, request, s.Clock.Now())
+	facts, issuer, err := s.Facts(ctx, nil, cr, request, s.Clock.Now())
 	if err != nil {
 		return Decision{}, nil, err
 	}
@@ -159,11 +159,12 @@ func (s *Spender) buy(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer
 	if err != nil || full != nil {
 		release()
 		if full != nil {
+			full.Purchase = d.Purchase
 			return *full, nil, nil
 		}
 		return Decision{}, nil, err
 	}
-	attempt := s.attempt(facts, vendor, d)
+	attempt, begun := s.attempt(facts, vendor, d), time.Now()
 	var p *v1alpha1.RegfishPurchase
 	if d.Step == StepRetry {
 		p, err = s.again(ctx, d.Purchase, attempt)
@@ -177,7 +178,7 @@ func (s *Spender) buy(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer
 		s.giveBack(ctx, issuer, facts)
 		return Decision{}, nil, err
 	}
-	result := s.post(ctx, vendor, facts, p, attempt)
+	result := s.post(ctx, vendor, facts, p, attempt, begun)
 	p = s.record(ctx, p, attempt.Number, s.outcome(result), result)
 	// Not deferred: what was sent stays marked until its outcome is recorded, so that
 	// it is never settled as unsent.
@@ -393,8 +394,7 @@ func (s *Spender) again(ctx context.Context, p *v1alpha1.RegfishPurchase, attemp
 // post sends the order. This is the one call in this program that costs money.
 // It is made once for each attempt that was written: the name of the purchase
 // and the number of the attempt are taken before, and nobody takes them twice.
-func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alpha1.RegfishPurchase, attempt v1alpha1.Attempt) (result regfish.OrderResult) {
-	begun := time.Now()
+func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alpha1.RegfishPurchase, attempt v1alpha1.Attempt, begun time.Time) (result regfish.OrderResult) {
 	defer func() {
 		// A panic may have come after the order was sent. Recorded as unknown it is
 		// held for a person; unrecorded it would look as if it were still being sent.
@@ -516,19 +516,22 @@ func (s *Spender) tryRecord(ctx context.Context, p *v1alpha1.RegfishPurchase, nu
 		return err
 	}
 	before := live.DeepCopy()
-	for i := range live.Spec.Attempts {
-		if a := &live.Spec.Attempts[i]; a.Number == number && a.Outcome == nil {
-			a.Outcome = &o
-		}
-	}
 	if r.Outcome == regfish.Accepted {
-		held, err := s.claimed(ctx, r.Certificate.ID)
+		held, err := s.claimed(ctx, live.Spec.Endpoint, r.Certificate.ID)
 		if err != nil {
 			return err
 		}
 		// An id that another purchase holds was not bought by this order.
-		if !held && live.Spec.CertificateID == "" {
+		switch {
+		case held && live.Spec.CertificateID == "":
+			o.Message = fmt.Sprintf("regfish named the order %s, which another purchase holds already", r.Certificate.ID)
+		case live.Spec.CertificateID == "":
 			live.Spec.CertificateID = r.Certificate.ID
+		}
+	}
+	for i := range live.Spec.Attempts {
+		if a := &live.Spec.Attempts[i]; a.Number == number && a.Outcome == nil {
+			a.Outcome = &o
 		}
 	}
 	if gone {

@@ -75,8 +75,11 @@ func unwantedMessage(p *v1alpha1.RegfishPurchase, s v1alpha1.PurchaseStatus) str
 	if s.Vendor != nil && s.Vendor.CancellableUntil != nil {
 		until = " by " + s.Vendor.CancellableUntil.UTC().Format(time.RFC3339)
 	}
-	return fmt.Sprintf("no request wants order %s any more, and nobody publishes its validation records: cancel it at regfish%s, or create Certificate %s/%s again.",
-		p.Spec.CertificateID, until, p.Spec.Beneficiary.Namespace, p.Spec.Beneficiary.CertificateName)
+	again := fmt.Sprintf("Certificate %s/%s", p.Spec.Beneficiary.Namespace, p.Spec.Beneficiary.CertificateName)
+	if p.Spec.Beneficiary.CertificateName == "" {
+		again = fmt.Sprintf("CertificateRequest %s/%s with the same key", p.Spec.Beneficiary.Namespace, p.Spec.Beneficiary.RequestName)
+	}
+	return fmt.Sprintf("no request wants order %s any more, and nobody publishes its validation records: cancel it at regfish%s, or create %s again.", p.Spec.CertificateID, until, again)
 }
 
 // mirror copies what the vendor says, bounded and sanitised: none of it is
@@ -129,14 +132,19 @@ func Records(v regfish.Validation) []v1alpha1.DNSRecord {
 	seen := map[v1alpha1.DNSRecord]bool{}
 	for _, r := range v.DNSRecords {
 		rec := v1alpha1.DNSRecord{Name: absolute(r.Name), Type: strings.ToUpper(strings.TrimSpace(r.Type)), Value: absolute(r.Value)}
-		if rec.Name == "." || rec.Value == "." || rec.Type == "" || len(rec.Name) > 255 || len(rec.Value) > 512 || len(rec.Type) > 16 ||
-			regfish.Sanitise(rec.Name+rec.Type+rec.Value, 1024) != rec.Name+rec.Type+rec.Value || seen[rec] || len(out) == maxRecords {
+		if !isName(rec.Name, 255) || !isName(rec.Value, 512) || !isName(rec.Type, 16) || seen[rec] || len(out) == maxRecords {
 			continue
 		}
 		seen[rec] = true
 		out = append(out, rec)
 	}
 	return out
+}
+
+// isName reports whether s can be a part of a DNS record: printable ASCII without
+// blanks. Vendor text that is not has no place in a status that automation reads.
+func isName(s string, most int) bool {
+	return s != "" && s != "." && len(s) <= most && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) < 0
 }
 
 func absolute(name string) string {
@@ -161,7 +169,7 @@ func place(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 		}
 		set(s, v1alpha1.ConditionPlaced, metav1.ConditionTrue, reason, message)
 	case phaseUnresolved:
-		if o.WriterAlive {
+		if known := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionPlaced); o.WriterAlive && (known == nil || known.Reason != v1alpha1.ReasonOutcomeUnknown || known.Message != bound(unknownMessage(p))) {
 			set(s, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonPlacing, "the order is being sent to regfish.")
 			return
 		}
@@ -219,7 +227,9 @@ func hold(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation
 		// Whoever makes a plan writes why.
 		return
 	case phaseUnresolved:
-		if !o.WriterAlive {
+		if !o.WriterAlive || (before != nil && before.Reason == v1alpha1.ReasonAmbiguousOutcome && before.Message == bound(unknownMessage(p))) {
+			// Once it was told that the writer is gone, that stays so: a process that has
+			// just started does not know it yet.
 			set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonAmbiguousOutcome, unknownMessage(p))
 			return
 		}
@@ -257,7 +267,7 @@ func action(s *v1alpha1.PurchaseStatus, o Observation) {
 			message += ": " + s.Vendor.PendingMessage
 		}
 		set(s, v1alpha1.ConditionActionRequired, metav1.ConditionTrue, camelCase(o.Vendor.PendingReason), message)
-	case before != nil && (before.Status == metav1.ConditionTrue || before.Reason == v1alpha1.ReasonCompleted):
+	case before != nil && (before.Status == metav1.ConditionTrue || before.Reason == v1alpha1.ReasonCompleted) && (pending(*o.Vendor) || o.Vendor.Status == regfish.StatusIssued):
 		set(s, v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonCompleted, "a person acted at regfish, and the order goes on.")
 	default:
 		set(s, v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonNotRequired, "nobody has to act at regfish.")
@@ -414,7 +424,7 @@ func PlanStatus(before v1alpha1.PurchaseStatus, d Decision) v1alpha1.PurchaseSta
 }
 
 func set(s *v1alpha1.PurchaseStatus, kind string, status metav1.ConditionStatus, reason, message string) {
-	conditions{&s.Conditions}.set(kind, status, reason, message)
+	meta.SetStatusCondition(&s.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: bound(message)})
 }
 
 // bound keeps a message printable and within what every reader shows.

@@ -514,7 +514,7 @@ func TestObserveStandsWhateverTheVendorSays(t *testing.T) {
 		u, err := url.Parse(page)
 		return err == nil && u.Scheme == "https" && printable(page, 512)
 	}
-	for range 500 {
+	for range 150 {
 		p := records[random.IntN(len(records))]
 		for range 4 {
 			o := Observation{Now: noon, WriterAlive: random.IntN(2) == 0, RequestLive: random.IntN(2) == 0, Unwanted: random.IntN(4) == 0, MayShow: mayShow}

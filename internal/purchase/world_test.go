@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -62,8 +63,7 @@ func newWorld(t testing.TB, objects ...client.Object) *world {
 // spender is a process of its own: it has its own nonce, and its calls go through
 // the given faults.
 func (w *world) spender(nonce string, faults interceptor.Funcs) *Spender {
-	// A pointer, because readers are compared.
-	faulty := &struct{ client.WithWatch }{interceptor.NewClient(w.api, faults)}
+	faulty := interceptor.NewClient(w.api, faults)
 	return &Spender{
 		Gatherer: Gatherer{
 			Live: faulty, Ledger: ledger, LedgerUID: ledgerUID,
@@ -196,7 +196,10 @@ type vendor struct {
 	orders  []regfish.OrderRequest
 	account []regfish.Certificate
 	pem     map[string][]byte
-	unheard error
+	// unheard ends every listing, unread every download.
+	unheard, unread error
+	// listing runs when the account is listed.
+	listing func()
 	// before runs when an order is asked for, ahead of its last check.
 	before func()
 	// answer is what an order is answered with; nil: accepted and pending.
@@ -207,8 +210,11 @@ func (v *vendor) Fingerprint() string { return "fingerprint" }
 
 func (v *vendor) Certificates(_ context.Context, each func(regfish.Certificate) error) error {
 	v.mu.Lock()
-	rows, err := slices.Clone(v.account), v.unheard
+	rows, err, listing := slices.Clone(v.account), v.unheard, v.listing
 	v.mu.Unlock()
+	if listing != nil {
+		listing()
+	}
 	for _, c := range rows {
 		if err := each(c); err != nil {
 			return err
@@ -234,6 +240,9 @@ func (v *vendor) Certificate(_ context.Context, id string) (regfish.Certificate,
 func (v *vendor) Download(_ context.Context, id string) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.unread != nil {
+		return nil, v.unread
+	}
 	if data, ok := v.pem[id]; ok {
 		return data, nil
 	}
@@ -273,10 +282,14 @@ func answers(outcome regfish.Outcome, kind regfish.Kind, status int, message str
 	}
 }
 
-// orOnce runs f on the first call only.
-func orOnce(f func()) func() {
-	var once sync.Once
-	return func() { once.Do(f) }
+// once runs f on the first call only.
+func once(f func()) func() {
+	var done atomic.Bool
+	return func() {
+		if done.CompareAndSwap(false, true) {
+			f()
+		}
+	}
 }
 
 var errServer = errors.New("the API server does not answer")

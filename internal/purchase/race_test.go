@@ -1,0 +1,301 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package purchase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// together runs f for each process at once, as real goroutines.
+func together(processes []*Spender, f func(*Spender)) {
+	var begin, end sync.WaitGroup
+	begin.Add(1)
+	for _, s := range processes {
+		end.Go(func() {
+			begin.Wait()
+			f(s)
+		})
+	}
+	begin.Done()
+	end.Wait()
+}
+
+// Two leaders that do not know of each other and work on the same request place
+// one order.
+func TestTwoProcessesBuyOnce(t *testing.T) {
+	for range 40 {
+		cr := shopWWW(t)
+		w := newWorld(t, readyIssuer(50), cr)
+		together([]*Spender{w.spender("one", none), w.spender("two", none)}, func(s *Spender) {
+			for range 4 {
+				d, _, err := s.Spend(t.Context(), client.ObjectKeyFromObject(cr), cr.UID)
+				if err == nil && d.Step != StepFollow {
+					t.Errorf("step %d: %s", d.Step, d.Message)
+				}
+				if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+					t.Errorf("error %v", err)
+				}
+			}
+		})
+		if p := w.only(); w.vendor.sent() != 1 || p.Spec.CertificateID != "ID0001" || w.slots() != 1 {
+			t.Fatalf("%d orders, %v, %d slots", w.vendor.sent(), describe(w.purchases()), w.slots())
+		}
+	}
+}
+
+// Two Certificates of two tenants for the same names are two purchases. They are
+// placed one after the other, because two orders in flight could not be told
+// apart.
+func TestTwoProcessesBuyForTwoTenantsInTurn(t *testing.T) {
+	for range 40 {
+		first, second := shopWWW(t), approved("blog", "www-1", "r2", csr(t, keyB, "www.example.com"))
+		w := newWorld(t, readyIssuer(50), first, second)
+		var flying atomic.Int32
+		w.vendor.before = func() {
+			if flying.Add(1) > 1 {
+				t.Error("two orders for the same names are in flight")
+			}
+			defer flying.Add(-1)
+		}
+		together([]*Spender{w.spender("one", none), w.spender("one", none), w.spender("two", none), w.spender("two", none)}, func(s *Spender) {
+			for _, cr := range []*cmapi.CertificateRequest{first, second, first, second} {
+				d, _, err := s.Spend(t.Context(), client.ObjectKeyFromObject(cr), cr.UID)
+				if err == nil && d.Step != StepFollow && d.Step != StepWait {
+					t.Errorf("step %d: %s", d.Step, d.Message)
+				}
+			}
+		})
+		last := w.spender("three", none)
+		for _, cr := range []*cmapi.CertificateRequest{first, second} {
+			if d := w.spend(last, cr); d.Step != StepFollow {
+				t.Errorf("%s: step %d: %s", cr.Namespace, d.Step, d.Message)
+			}
+		}
+		all := w.purchases()
+		if w.vendor.sent() != 2 || len(all) != 2 || all[0].Spec.CertificateID == "" || all[1].Spec.CertificateID == "" || w.slots() != 2 {
+			t.Fatalf("%d orders, %v, %d slots", w.vendor.sent(), describe(all), w.slots())
+		}
+	}
+}
+
+// However many buy at once, in one process or two, the limit holds.
+func TestTheLimitHolds(t *testing.T) {
+	const limit, wants = 5, 20
+	for range 5 {
+		var requests []client.Object
+		for i := range wants {
+			ns := []string{"shop", "blog"}[i%2]
+			requests = append(requests, approved(ns, fmt.Sprintf("host%02d-1", i), types.UID(fmt.Sprintf("r%d", i)), csr(t, keyA, fmt.Sprintf("host%02d.example.com", i))))
+		}
+		w := newWorld(t, append([]client.Object{readyIssuer(limit)}, requests...)...)
+		processes := []*Spender{w.spender("one", none), w.spender("two", none)}
+		spend := func(s *Spender, o client.Object) {
+			d, _, err := s.Spend(t.Context(), client.ObjectKeyFromObject(o), o.GetUID())
+			if err == nil && d.Step != StepFollow && (d.Step != StepQueue || d.Reason != v1alpha1.ReasonPurchaseLimitReached) {
+				t.Errorf("step %d: %s", d.Step, d.Message)
+			}
+		}
+		var end sync.WaitGroup
+		for i, o := range requests {
+			end.Go(func() { spend(processes[i/2%2], o) })
+		}
+		end.Wait()
+		if got := w.vendor.sent(); got > limit {
+			t.Fatalf("%d orders were placed, and the limit is %d", got, limit)
+		}
+		// Those that met too many conflicts come again.
+		for _, o := range requests {
+			spend(processes[0], o)
+		}
+		if got := w.vendor.sent(); got != limit || w.slots() != limit || len(w.purchases()) != limit {
+			t.Fatalf("%d orders, %d slots, %d purchases, and the limit is %d", got, w.slots(), len(w.purchases()), limit)
+		}
+	}
+}
+
+// An API server that loses requests and replies, a vendor that gives every kind of
+// answer, two processes at once, processes that die at any call, and requests that
+// are made again: no request is bought for twice, and everything that was bought is
+// in the ledger or in the hands of a person.
+func TestNothingIsBoughtTwiceAndNothingIsLost(t *testing.T) {
+	var placed, open int
+	for seed := range uint64(seeds) {
+		synctest.Test(t, func(t *testing.T) {
+			d := &disturbed{t: t, random: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // replayable
+			d.run()
+			placed += len(d.placed)
+			open += d.open
+		})
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	// A schedule in which nothing was bought or nothing went wrong shows nothing.
+	if placed < seeds/2 || open < seeds/10 {
+		t.Errorf("%d orders were placed and %d were left open in %d schedules", placed, open, seeds)
+	}
+}
+
+// seeds is how many schedules are tried.
+const seeds = 12
+
+// disturbed is one schedule. It knows what the vendor really placed.
+type disturbed struct {
+	t      *testing.T
+	w      *world
+	mu     sync.Mutex
+	random *rand.Rand
+	placed []string // the CSR of each order that costs money
+	open   int      // purchases that a person has to decide on, at the end
+}
+
+func (d *disturbed) chance(of int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.random.IntN(of) == 0
+}
+
+// answer is the vendor's.
+func (d *disturbed) answer(n int) regfish.OrderResult {
+	d.mu.Lock()
+	kind := d.random.IntN(12)
+	if kind >= 6 {
+		d.placed = append(d.placed, d.w.vendor.orders[n-1].CSR)
+	}
+	d.mu.Unlock()
+	c := regfish.Certificate{ID: numberedID(n), Status: regfish.StatusPending, CommonName: "www.example.com"}
+	if kind >= 6 {
+		d.w.vendor.account = append(d.w.vendor.account, c)
+	}
+	switch {
+	case kind < 3:
+		return answers(regfish.NotSent, regfish.KindTooMany, 429, "slow down")(n)
+	case kind < 6:
+		return answers(regfish.Rejected, regfish.KindUnauthorized, 401, "no")(n)
+	case kind == 6: // placed, and the reply is lost
+		return answers(regfish.Unknown, regfish.KindTransport, 0, "no answer in time")(n)
+	case kind == 7: // placed, and the process dies
+		runtime.Goexit()
+	}
+	return regfish.OrderResult{Outcome: regfish.Accepted, Status: 200, Certificate: c}
+}
+
+// write fails before or after the write was done, and sometimes the process dies.
+func (d *disturbed) write(do func() error) error {
+	if d.chance(40) {
+		runtime.Goexit()
+	}
+	if d.chance(7) {
+		return errServer
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	if d.chance(40) {
+		runtime.Goexit()
+	}
+	if d.chance(7) {
+		return errServer
+	}
+	return nil
+}
+
+func (d *disturbed) faults() interceptor.Funcs {
+	return interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			return d.write(func() error { return c.Create(ctx, o, opts...) })
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			return d.write(func() error { return c.Patch(ctx, o, patch, opts...) })
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			return d.write(func() error { return c.SubResource(sub).Patch(ctx, o, patch, opts...) })
+		},
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if d.chance(30) {
+				return errServer
+			}
+			return c.Get(ctx, key, o, opts...)
+		},
+	}
+}
+
+func (d *disturbed) run() {
+	// Two tenants want the same names; a third request shares one name with them.
+	requests := []*cmapi.CertificateRequest{
+		shopWWW(d.t), approved("blog", "www-1", "r2", csr(d.t, keyB, "www.example.com")), approved("blog", "all-1", "r3", csr(d.t, keyA, "www.example.com", "api.example.com")),
+	}
+	d.w = newWorld(d.t, readyIssuer(1000), requests[0], requests[1], requests[2])
+	d.w.vendor.answer = d.answer
+	for life := range 4 {
+		processes := []*Spender{d.w.spender(fmt.Sprintf("one-%d", life), d.faults()), d.w.spender(fmt.Sprintf("two-%d", life), d.faults())}
+		together(processes, func(s *Spender) {
+			for range 2 {
+				for _, cr := range requests {
+					_, _, err := s.Spend(context.Background(), client.ObjectKeyFromObject(cr), cr.UID)
+					if err != nil && !errors.Is(err, errServer) && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) {
+						d.t.Errorf("error %v", err)
+					}
+				}
+				for _, p := range d.w.purchases() {
+					_, _ = s.Settle(context.Background(), &p)
+				}
+			}
+		})
+		// Both processes end, and some requests are made again with the same keys.
+		d.w.clock.SetTime(d.w.clock.Now().Add(2 * time.Hour))
+		for _, cr := range requests {
+			if d.chance(2) {
+				d.w.remove(cr)
+				cr.UID, cr.ResourceVersion = cr.UID+"'", ""
+				d.w.create(cr)
+			}
+		}
+	}
+	d.judge()
+}
+
+// judge compares the ledger with what the vendor placed.
+func (d *disturbed) judge() {
+	ledger := d.w.purchases()
+	bought, recorded := map[string]int{}, 0
+	for _, csr := range d.placed {
+		if bought[csr]++; bought[csr] > 1 {
+			d.t.Errorf("an order was placed twice: %v", describe(ledger))
+		}
+	}
+	for _, p := range ledger {
+		switch phaseOf(&p) {
+		case phasePlaced:
+			recorded++
+			if i := slices.IndexFunc(d.w.vendor.account, func(c regfish.Certificate) bool { return c.ID == p.Spec.CertificateID }); i < 0 {
+				d.t.Errorf("regfish never named %s: %v", p.Spec.CertificateID, describe(ledger))
+			}
+		case phaseUnresolved:
+			d.open++
+		}
+	}
+	if missing := len(d.placed) - recorded; missing > d.open {
+		d.t.Errorf("%d orders are in no record, and only %d purchases are open: %v", missing, d.open, describe(ledger))
+	}
+}

@@ -1,0 +1,48 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package regfish
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const ellipsis = "…"
+
+// Sanitise makes foreign text fit to be shown in one line: invalid UTF-8 and
+// control characters are dropped, also the invisible ones that reorder or hide
+// what a terminal shows, every run of white space becomes one space, and text
+// longer than max bytes is cut and ends in an ellipsis. The result is never
+// longer than max bytes, and sanitising it again changes nothing.
+func Sanitise(s string, max int) string {
+	s = strings.ToValidUTF8(s, "")
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsSpace(r) && unicode.In(r, unicode.Cc, unicode.Cf) {
+			return -1
+		}
+		return r
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	switch {
+	case len(s) <= max:
+		return s
+	case max < len(ellipsis):
+		return strings.TrimSpace(cut(s, max))
+	default:
+		return strings.TrimSpace(cut(s, max-len(ellipsis))) + ellipsis
+	}
+}
+
+// cut returns the longest prefix of valid UTF-8 text s that has at most n bytes
+// and ends at the end of a character.
+func cut(s string, n int) string {
+	if n <= 0 {
+		return ""
+	}
+	for n < len(s) && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:min(n, len(s))]
+}

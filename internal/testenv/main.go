@@ -1,0 +1,116 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package testenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+// shared is the control plane of this test binary. Main sets it before any test runs.
+var shared struct {
+	plane  *ControlPlane
+	scheme *runtime.Scheme
+	log    logr.Logger
+}
+
+// Main is a package's TestMain: it starts one control plane for all tests, runs them, stops it and exits. Controllers log
+// to a file; its end is printed if a test failed.
+func Main(m *testing.M, opts Options) {
+	code, err := run(m, opts)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M, opts Options) (code int, err error) {
+	shared.scheme = runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, cmapi.AddToScheme, opts.AddToScheme} {
+		if add == nil {
+			continue
+		}
+		if err := add(shared.scheme); err != nil {
+			return 0, fmt.Errorf("build scheme: %w", err)
+		}
+	}
+	shared.plane, err = newControlPlane()
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if code != 0 {
+			fmt.Fprint(os.Stderr, shared.plane.tail("controllers"))
+		}
+		err = errors.Join(err, shared.plane.Stop())
+	}()
+
+	file, err := shared.plane.log("controllers")
+	if err != nil {
+		return 0, err
+	}
+	shared.log = funcr.New(func(prefix, args string) { fmt.Fprintln(file, prefix, args) }, funcr.Options{LogTimestamp: true})
+	klog.SetLogger(shared.log)
+	ctrllog.SetLogger(shared.log)
+
+	if err := shared.plane.start(opts); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+// Env is what one test gets: a namespace of its own on the control plane of its package.
+type Env struct {
+	Config *rest.Config
+	// Client reads and writes live, without a cache, as an administrator.
+	Client client.WithWatch
+	// Namespace was made for this test and is deleted after it.
+	Namespace string
+
+	t testing.TB
+}
+
+// New prepares a test. When the test ends, all conditions in the cluster are checked (see Invariants). Whatever else the
+// test registers with Cleanup runs before that.
+func New(t testing.TB) *Env {
+	t.Helper()
+	if shared.plane == nil {
+		t.Fatal("no control plane: the package's TestMain must call testenv.Main")
+	}
+	c, err := client.NewWithWatch(shared.plane.Config, client.Options{Scheme: shared.scheme})
+	if err != nil {
+		t.Fatalf("make client: %v", err)
+	}
+	env := &Env{Config: shared.plane.Config, Client: c, Namespace: Namespace(t, c), t: t}
+	t.Cleanup(func() { CheckInvariants(t, c) })
+	return env
+}
+
+// StartCertManager runs cert-manager's controllers for the test's namespace until the test ends, or until the returned
+// function is called.
+func (e *Env) StartCertManager(opts CertManagerOptions) (stop func()) {
+	e.t.Helper()
+	opts.Namespace = e.Namespace
+	// Its plain messages are about optimistic locking, which is all in a day's work: V(1) leaves its errors.
+	stop, err := StartCertManager(logr.NewContext(context.Background(), shared.log.V(1)), e.Config, opts)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(stop)
+	return stop
+}
