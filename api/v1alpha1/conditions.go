@@ -99,9 +99,6 @@ const (
 	// ReasonRejected surfaces when regfish refused the order for what is in it.
 	// Placed is False.
 	ReasonRejected = "Rejected"
-	// ReasonInvalidRequest surfaces on an order whose CertificateRequest cannot
-	// be bought for. Placed is False.
-	ReasonInvalidRequest = "InvalidRequest"
 	// ReasonPurchaseLimitReached surfaces when the issuer's purchaseLimit is used
 	// up; the message says when the next slot is free. Placed is False.
 	ReasonPurchaseLimitReached = "PurchaseLimitReached"

@@ -306,7 +306,7 @@ type PurchaseStatus struct {
 	// +optional
 	DCV *DCVStatus `json:"dcv,omitempty"`
 
-	// serialNumber of the issued certificate, as regfish writes it.
+	// serialNumber of the issued certificate, hexadecimal.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	SerialNumber string `json:"serialNumber,omitempty"`

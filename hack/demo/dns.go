@@ -76,7 +76,7 @@ func (s *stage) startDNS(ctx context.Context) error {
 	go func() {
 		defer close(ended)
 		if err := dns.run(ctx); err != nil && ctx.Err() == nil {
-			s.abort(fmt.Errorf("DNS automation: %w", err))
+			s.abort(fmt.Errorf("%w: the DNS automation: %w", errEnded, err))
 		}
 	}()
 	s.atEnd(func() error { stop(); <-ended; return nil })

@@ -161,7 +161,7 @@ func (s *stage) buyAgain(ctx context.Context) error {
 	}
 	defer c.Close()
 	result := c.Order(ctx, regfish.OrderRequest{
-		SKU: "RapidSSL", CommonName: "www.example.com", CSR: string(cr.Spec.Request), DCVMethod: "dns-cname-token",
+		SKU: "RapidSSL", CommonName: "www.example.com", CSR: string(cr.Spec.Request), DCVMethod: regfish.DCVMethodCNAME,
 	}, func() error { return nil })
 	if result.Outcome != regfish.Accepted {
 		return fmt.Errorf("buy again: %w", result.Err)

@@ -37,7 +37,7 @@ func newShell(screen *screen, dir, assets string) *shell {
 func (s *shell) run(ctx context.Context, commands ...string) error {
 	for _, command := range commands {
 		s.screen.command(command)
-		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command) //nolint:gosec // The commands are constants of this program.
+		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
 		cmd.Dir, cmd.Env = s.dir, s.env
 		// The whole pipeline has to end when the context does, not only its shell.
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

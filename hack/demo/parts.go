@@ -89,7 +89,7 @@ func (s *stage) startController(ctx context.Context) error {
 
 	// It outlives the scenario: it is stopped before what it talks to, and by SIGTERM as in a cluster.
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	cmd := exec.CommandContext(ctx, filepath.Join(s.root, "bin", "regfish-issuer"), //nolint:gosec // Built above.
+	cmd := exec.CommandContext(ctx, filepath.Join(s.root, "bin", "regfish-issuer"),
 		"--allowed-endpoints="+s.url, "--poll-interval=1s", "--leader-elect",
 		"--metrics-bind-address=0", "--health-probe-bind-address=0")
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "POD_NAMESPACE=regfish-issuer", "POD_SERVICE_ACCOUNT=regfish-issuer")
@@ -107,7 +107,7 @@ func (s *stage) startController(ctx context.Context) error {
 		// How it ended says more than the error of the wait.
 		_ = cmd.Wait()
 		if ctx.Err() == nil {
-			s.abort(fmt.Errorf("the controller ended by itself (%s); its log is %s:\n%s", cmd.ProcessState, s.log, s.showLog()))
+			s.abort(fmt.Errorf("%w: the controller (%s); its log is %s:\n%s", errEnded, cmd.ProcessState, s.log, s.showLog()))
 		}
 	}()
 	s.atEnd(func() error { stop(); <-ended; return nil })

@@ -23,6 +23,9 @@ import (
 // knownKey is the one that the simulator knows.
 const knownKey = "demo-key-of-the-shop"
 
+// errEnded says that a part of the stage ended without being told to.
+var errEnded = errors.New("a part of the stage ended by itself")
+
 // A stage is where a scenario is played: a cluster with everything in it.
 type stage struct {
 	*screen
@@ -39,7 +42,7 @@ type stage struct {
 	log      string // file that the controller logs to
 	logShown atomic.Bool
 
-	abort  context.CancelCauseFunc // ends the scenario when a part of the stage ends by itself
+	abort  context.CancelCauseFunc // ends the scenario, with an errEnded
 	ending []func() error          // ends each part, in the order of starting
 }
 
@@ -61,7 +64,7 @@ func (s *stage) perform(ctx context.Context, chosen scenario, keep bool) error {
 		s.explain(ctx)
 	}
 	if keep {
-		s.keep(ctx)
+		err = errors.Join(err, s.keep(ctx))
 	}
 	return err
 }
@@ -136,8 +139,9 @@ func (s *stage) explain(ctx context.Context) {
 	s.output(s.showLog())
 }
 
-// keep waits for Ctrl-C and says how to look around meanwhile.
-func (s *stage) keep(ctx context.Context) {
+// keep waits for Ctrl-C and says how to look around meanwhile. It returns an error
+// if a part does not wait for that.
+func (s *stage) keep(ctx context.Context) error {
 	s.heading("Everything goes on until you press Ctrl-C")
 	s.output("export KUBECONFIG=" + filepath.Join(s.shell.dir, "kubeconfig"))
 	s.output("export PATH=" + s.assets + ":$PATH")
@@ -145,9 +149,12 @@ func (s *stage) keep(ctx context.Context) {
 	s.output("kubectl get regfishpurchases -n regfish-issuer -o wide")
 	s.output("sed s/www/api/g " + filepath.Join(s.root, "config/samples/certificate.yaml") + " | kubectl apply -f -   # another certificate")
 	s.say("")
-	s.say("the controller logs to %s; the DNS automation sets whatever record an order names", s.log)
+	s.say("the controller logs to %s", s.log)
 	<-ctx.Done()
-	s.say("")
+	if cause := context.Cause(ctx); errors.Is(cause, errEnded) {
+		return cause
+	}
+	return nil
 }
 
 // showLog returns the last lines of the controller's log.

@@ -52,6 +52,12 @@ func Index(ctx context.Context, cache client.FieldIndexer) error {
 		{&v1alpha1.RegfishPurchase{}, purchase.FieldNamesHash, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.RegfishPurchase).Spec.NamesHash}
 		}},
+		{&v1alpha1.RegfishPurchase{}, purchase.FieldNamespace, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.RegfishPurchase).Spec.Beneficiary.Namespace}
+		}},
+		{&v1alpha1.RegfishPurchase{}, purchase.FieldCertificateName, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.RegfishPurchase).Spec.Beneficiary.CertificateName}
+		}},
 		{&v1alpha1.RegfishPurchase{}, PurchasesByIssuer, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.RegfishPurchase).Spec.IssuerRef.String()}
 		}},

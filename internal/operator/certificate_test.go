@@ -141,7 +141,7 @@ func TestRecreatedRequestBuysNothing(t *testing.T) {
 	// the same, and only the waiting order can show it.
 	w.remove(again)
 	w.remove(&cmapi.CertificateRequest{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "www-1"}})
-	waiting = w.order("www-2", "shows the record of what it waits for", func(o *v1alpha1.RegfishOrder) bool {
+	w.order("www-2", "shows the record of what it waits for", func(o *v1alpha1.RegfishOrder) bool {
 		return o.Status.State == v1alpha1.StateWaiting && o.Status.DCV != nil
 	})
 	w.bought(1)
@@ -272,7 +272,7 @@ func TestTenantNamespaceDeleted(t *testing.T) {
 	w.remove(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.Namespace}})
 	w.eventually("the order is gone", func() error {
 		if err := w.get(o); client.IgnoreNotFound(err) != nil || err == nil {
-			return fmt.Errorf("order: %v", err)
+			return fmt.Errorf("the order is still there: %w", err)
 		}
 		return nil
 	})

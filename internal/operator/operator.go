@@ -52,7 +52,7 @@ const LeaseName = "regfish-issuer"
 
 // SecretReaderRole is the ClusterRole that lets the controller read Secrets in the
 // namespaces it is bound in.
-const SecretReaderRole = "regfish-issuer-secret-reader"
+const SecretReaderRole = "regfish-issuer-secret-reader" //nolint:gosec // the name of a role
 
 // The leader election is slow on purpose: an order is worth more than a minute, and
 // an overloaded API server must not make the leader change.

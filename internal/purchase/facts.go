@@ -24,6 +24,8 @@ type Want struct {
 	SKU          string
 	ValidityDays int32
 	DCVMethod    v1alpha1.DCVMethod
+	// Publisher of the validation records, for the sentence that asks for them.
+	Publisher v1alpha1.DCVPublisher
 	// Labels of the request, copied onto the purchase for people.
 	Labels map[string]string
 }
@@ -39,6 +41,8 @@ type Facts struct {
 	Want Want
 	// Purchases are all records with the names hash of Want, plans included.
 	Purchases []v1alpha1.RegfishPurchase
+	// Elsewhere are the purchases of the same beneficiary at other endpoints.
+	Elsewhere []v1alpha1.RegfishPurchase
 	// Live has the UIDs of the requests that exist, are not being deleted and
 	// have neither a certificate nor a final condition. Only the requests of the last
 	// attempts of purchases that were never placed are looked up.

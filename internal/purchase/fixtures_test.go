@@ -97,6 +97,7 @@ func wanted(t testing.TB) Want {
 		SKU:          "RapidSSL",
 		ValidityDays: 199,
 		DCVMethod:    v1alpha1.DCVMethodCNAME,
+		Publisher:    v1alpha1.DCVPublisherExternal,
 	}
 }
 
@@ -145,6 +146,9 @@ func forNames(t testing.TB, names ...string) change {
 func withIssuer(name string) change {
 	return func(p *v1alpha1.RegfishPurchase) { p.Spec.IssuerRef.Name = name }
 }
+
+// elsewhere makes it a purchase at the endpoint that the issuer's url named before.
+func elsewhere(p *v1alpha1.RegfishPurchase) { p.Spec.Endpoint = "https://old.example" }
 
 func withSKU(sku string) change {
 	return func(p *v1alpha1.RegfishPurchase) { p.Spec.SKU = sku }

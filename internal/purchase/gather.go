@@ -25,8 +25,10 @@ import (
 
 // Fields by which purchases are selected, at the API server and in the cache.
 const (
-	FieldNamesHash     = "spec.namesHash"
-	FieldCertificateID = "spec.certificateID"
+	FieldNamesHash       = "spec.namesHash"
+	FieldCertificateID   = "spec.certificateID"
+	FieldNamespace       = "spec.beneficiary.namespace"
+	FieldCertificateName = "spec.beneficiary.certificateName"
 )
 
 // Gatherer reads what a decision depends on.
@@ -55,7 +57,7 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 	if err != nil {
 		return Facts{}, nil, err
 	}
-	f.Want = want(cr, request, now)
+	f.Want = want(cr, request)
 	if issuer == nil {
 		f.Issuer = notReady("there is no %s; create it, or correct spec.issuerRef of the Certificate.", f.Want.Issuer)
 		return f, nil, nil
@@ -63,7 +65,8 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 	f.Issuer = g.ready(issuer)
 	f.Slots, _ = SlotsOf(issuer, nil, now)
 	spec := issuer.GetSpec()
-	f.Want.SKU, f.Want.ValidityDays, f.Want.DCVMethod = spec.SKU, ValidityDays(spec.ValidityDays, now), spec.DCV.Method
+	f.Want.SKU, f.Want.ValidityDays = spec.SKU, ValidityDays(spec.ValidityDays, now)
+	f.Want.DCVMethod, f.Want.Publisher = spec.DCV.Method, spec.DCV.Publisher
 	if p := issuer.GetStatus().Product; p != nil {
 		f.Want.SKU = p.SKU
 	}
@@ -71,9 +74,14 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 		f.Issuer = notReady("%s is not ready: %v", f.Want.Issuer, err)
 		return f, issuer, nil
 	}
-	if f.Purchases, err = g.set(ctx, reader, f.Want.NamesHash()); err != nil {
+	if f.Purchases, err = g.list(ctx, reader, client.MatchingFields{FieldNamesHash: f.Want.NamesHash()}); err != nil {
 		return Facts{}, nil, err
 	}
+	b := f.Want.Beneficiary
+	if f.Elsewhere, err = g.list(ctx, reader, client.MatchingFields{FieldNamespace: b.Namespace, FieldCertificateName: b.CertificateName}); err != nil {
+		return Facts{}, nil, err
+	}
+	f.Elsewhere = slices.DeleteFunc(f.Elsewhere, func(p v1alpha1.RegfishPurchase) bool { return p.Spec.Endpoint == f.Want.Endpoint })
 	needCertificate := cached == nil
 	for i := range f.Purchases {
 		p := &f.Purchases[i]
@@ -96,7 +104,7 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 }
 
 // want is what the request itself says; the issuer adds the rest.
-func want(cr *cmapi.CertificateRequest, request *pki.Request, now time.Time) Want {
+func want(cr *cmapi.CertificateRequest, request *pki.Request) Want {
 	w := Want{
 		Beneficiary: v1alpha1.Beneficiary{Namespace: cr.Namespace, RequestName: cr.Name, RequestUID: cr.UID},
 		Issuer:      IssuerRefOf(cr),
@@ -130,10 +138,10 @@ func notReady(format string, args ...any) *IssuerProblem {
 	return &IssuerProblem{Reason: v1alpha1.ReasonIssuerNotReady, Message: fmt.Sprintf(format, args...)}
 }
 
-// set reads all purchases of one names hash.
-func (g *Gatherer) set(ctx context.Context, reader client.Reader, namesHash string) ([]v1alpha1.RegfishPurchase, error) {
+// list reads the purchases that the fields select.
+func (g *Gatherer) list(ctx context.Context, reader client.Reader, fields client.MatchingFields) ([]v1alpha1.RegfishPurchase, error) {
 	var list v1alpha1.RegfishPurchaseList
-	if err := reader.List(ctx, &list, client.InNamespace(g.Ledger), client.MatchingFields{FieldNamesHash: namesHash}); err != nil {
+	if err := reader.List(ctx, &list, client.InNamespace(g.Ledger), fields); err != nil {
 		return nil, fmt.Errorf("list purchases: %w", err)
 	}
 	return list.Items, nil
@@ -263,30 +271,42 @@ func (g *Gatherer) baseline(ctx context.Context, vendor Vendor, cr *cmapi.Certif
 		if claimed {
 			continue
 		}
-		candidate := Candidate{Certificate: c}
-		if candidate.Of, claimed, err = g.inFlight(ctx, w.Endpoint, c); err != nil {
+		candidate, err := g.candidate(ctx, vendor, cr, w.Endpoint, c)
+		if err != nil {
 			return nil, err
 		}
-		if claimed {
-			continue
+		if candidate != nil {
+			b.Unclaimed = append(b.Unclaimed, *candidate)
 		}
-		if Usable(c) {
-			delivery, err := vendor.Download(ctx, c.ID)
-			if err != nil && regfish.KindOf(err) != regfish.KindConflict && regfish.KindOf(err) != regfish.KindNotFound && regfish.KindOf(err) != regfish.KindUnreadable {
-				return nil, fmt.Errorf("download %s: %w", regfish.Sanitise(c.ID, 64), err)
-			}
-			if err == nil {
-				candidate.Leaf, _ = pki.ParseLeaf(delivery)
-			}
-			if candidate.Leaf != nil {
-				if candidate.Earlier, err = g.earlier(ctx, cr, candidate); err != nil {
-					return nil, err
-				}
-			}
-		}
-		b.Unclaimed = append(b.Unclaimed, candidate)
 	}
 	return b, nil
+}
+
+// candidate reads what there is to know about a certificate that no purchase holds;
+// nil if one holds it by now.
+func (g *Gatherer) candidate(ctx context.Context, vendor Vendor, cr *cmapi.CertificateRequest, endpoint string, c regfish.Certificate) (*Candidate, error) {
+	of, claimed, err := g.inFlight(ctx, endpoint, c)
+	if err != nil || claimed {
+		return nil, err
+	}
+	found := &Candidate{Certificate: c, Of: of}
+	if !Usable(c) {
+		return found, nil
+	}
+	delivery, err := vendor.Download(ctx, c.ID)
+	switch regfish.KindOf(err) { //nolint:exhaustive // every other kind may pass, and what it hides is not known then
+	case regfish.KindConflict, regfish.KindNotFound, regfish.KindUnreadable:
+		// There is no certificate to be read.
+		return found, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("download %s: %w", regfish.Sanitise(c.ID, 64), err)
+	}
+	if found.Leaf, err = pki.ParseLeaf(delivery); err != nil {
+		return found, nil //nolint:nilerr // nothing that can be read is nothing that can be imported
+	}
+	found.Earlier, err = g.earlier(ctx, cr, *found)
+	return found, err
 }
 
 // claimed reports whether a purchase of the ledger holds the id, which is only an

@@ -131,7 +131,7 @@ func published(s *v1alpha1.OrderStatus, c conditions, f OrderFacts, shown bool) 
 	}
 	c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingDNS,
 		fmt.Sprintf("set %s %s %s in DNS%s: your DNS automation or a person has to, nothing in this cluster does (dcv.publisher: %s).",
-			first.Name, first.Type, first.Value, more, v1alpha1.DCVPublisherExternal))
+			first.Name, first.Type, first.Value, more, f.Want.Publisher))
 }
 
 // deliver says how the hand-over went.

@@ -216,3 +216,29 @@ func TestOrderStatusShowsWhatWasBought(t *testing.T) {
 		t.Errorf("what is to be bought is %+v", s.Plan)
 	}
 }
+
+// A condition keeps its time while its status stays, or nobody can tell for how
+// long an order has waited, and every look is a write.
+func TestOrderStatusKeepsTransitionTimes(t *testing.T) {
+	past := metav1.NewTime(noon.Add(-time.Hour))
+	issued := looked(t, regfish.Certificate{Status: regfish.StatusIssued, CertificatePEMAvailable: true})
+	unknown := record(t, 1, attempted(v1alpha1.OutcomeUnknown, time.Hour))
+	unknown.Status = Observe(&unknown, Observation{Now: noon})
+	for name, f := range map[string]OrderFacts{
+		"waiting":   {Decision: Decision{Step: StepQueue, Reason: v1alpha1.ReasonIssuerNotReady, Message: "waits."}},
+		"held":      {Decision: Decision{Step: StepHold, Reason: v1alpha1.ReasonTooManyActions, Message: "three today."}},
+		"ambiguous": {Decision: Decision{Step: StepFollow, Purchase: &unknown}},
+		"refused":   {Decision: Decision{Step: StepDeliver, Purchase: issued}, Delivery: &Delivery{Refused: "another key."}},
+		"issued":    {Decision: Decision{Step: StepDeliver, Purchase: issued}, Delivery: &Delivery{Done: true}},
+		"failed":    {Decision: Decision{Step: StepFail, Reason: v1alpha1.ReasonRejected, Message: "refused."}},
+	} {
+		f.Want = wanted(t)
+		before := OrderStatus(v1alpha1.OrderStatus{}, f)
+		for i := range before.Conditions {
+			before.Conditions[i].LastTransitionTime = past
+		}
+		if diff := cmp.Diff(before, OrderStatus(before, f)); diff != "" {
+			t.Errorf("an order that is %s changes when nothing does (-before +after):\n%s", name, diff)
+		}
+	}
+}

@@ -79,7 +79,7 @@ const (
 // can stop a purchase is asked before one is made.
 func Plan(f Facts) Decision {
 	rules := []func(Facts) (Decision, bool){
-		sameKey, unreadableRecord, oneOrderAtATime, waitForLineage, bounds, issuerReady, limit, unclaimed,
+		sameKey, unreadableRecord, oneOrderAtATime, waitForLineage, endpointChanged, bounds, issuerReady, limit, unclaimed,
 	}
 	for _, rule := range rules {
 		if d, ok := rule(f); ok {
@@ -98,6 +98,8 @@ func sameKey(f Facts) (Decision, bool) {
 			continue
 		}
 		switch phaseOf(p) {
+		case phasePlan, phaseForeign:
+			// The one serves nobody, the other is for unreadableRecord.
 		case phasePlaced:
 			switch {
 			case failed(p):
@@ -207,6 +209,23 @@ func waitForLineage(f Facts) (Decision, bool) {
 		return Decision{
 			Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp,
 			Message: strings.TrimSuffix(fmt.Sprintf("waits for %s, bought for an earlier key of this Certificate; nothing else is bought before it has come to an end: %s", id, p.Status.Message), ": "),
+		}, true
+	}
+	return Decision{}, false
+}
+
+// endpointChanged: while an order for the same Certificate and names stands at another
+// endpoint, nothing is bought at this one. An edit of the issuer's url must not buy
+// everything that is pending a second time.
+func endpointChanged(f Facts) (Decision, bool) {
+	for _, p := range numbered(f.Elsewhere) {
+		if !inLineage(p, f.Want) || (!onItsWay(f, p) && phaseOf(p) != phaseUnresolved) {
+			continue
+		}
+		return Decision{
+			Step: StepQueue, Reason: v1alpha1.ReasonEndpointChanged, LookAgain: wakeUp,
+			Message: fmt.Sprintf("RegfishPurchase %s for this Certificate was begun at %s, and spec.url of %s is %s now: set spec.url back, or finish or cancel that order at regfish.",
+				p.Name, p.Spec.Endpoint, f.Want.Issuer, f.Want.Endpoint),
 		}, true
 	}
 	return Decision{}, false

@@ -59,6 +59,9 @@ func follows(reason string) verdict {
 	return v
 }
 
+// movedAway is the verdict that the issuer's url has to be set back first.
+var movedAway = verdict{Step: StepQueue, Reason: v1alpha1.ReasonEndpointChanged, LookAgain: time.Minute}
+
 var (
 	buys = verdict{Step: StepBuy, Reason: v1alpha1.ReasonPlacing}
 	// The certificate of these was issued a month ago for 199 days.
@@ -386,6 +389,39 @@ func TestPlan(t *testing.T) {
 			want:      buys,
 		},
 
+		// Another endpoint.
+		"waits for an order of this Certificate at the endpoint that the issuer named before": {
+			reason: "an edit of the issuer's url must not buy everything that is pending a second time",
+			given:  func(f *Facts) { f.Elsewhere = one(elsewhere, forKey(t, keyB), placed("C1", time.Hour)) },
+			want:   movedAway,
+		},
+		"waits for an order of this key at the endpoint that the issuer named before": {
+			reason: "the same key changes nothing about it",
+			given:  func(f *Facts) { f.Elsewhere = one(elsewhere, placed("C1", time.Hour)) },
+			want:   movedAway,
+		},
+		"waits for an unknown outcome at the endpoint that the issuer named before": {
+			reason: "it may have been placed there",
+			given:  func(f *Facts) { f.Elsewhere = one(elsewhere, attempted(v1alpha1.OutcomeUnknown, days(3))) },
+			want:   movedAway,
+		},
+		"buys when nothing of this Certificate is pending at the endpoint before": {
+			reason: "what was issued, refused or not sent there does not stand in the way",
+			given: func(f *Facts) {
+				f.Elsewhere = []v1alpha1.RegfishPurchase{
+					record(t, 1, elsewhere, placed("C1", days(30)), issuedFor(monthAgo, inHalfAYear)), record(t, 2, elsewhere, refusedForGood), record(t, 3, elsewhere, attempted(v1alpha1.OutcomeNotSent, time.Hour)),
+				}
+			},
+			want: buys,
+		},
+		"buys beside what another Certificate has pending at the endpoint before": {
+			reason: "it is another lineage",
+			given: func(f *Facts) {
+				f.Elsewhere = one(elsewhere, forNames(t, "example.com"), placed("C1", time.Hour))
+			},
+			want: buys,
+		},
+
 		// Bounds.
 		"asks a person after three purchases in a day": {
 			reason: "two writers of one Secret would buy for ever",
@@ -546,6 +582,7 @@ func TestPlanAsksInTheOrderOfCost(t *testing.T) {
 			add(1, forKey(t, keyB), placed("C2", 8*time.Hour), issuedFor(monthAgo, inHalfAYear))()
 			add(2, forKey(t, keyB), placed("C3", 7*time.Hour), issuedFor(monthAgo, inHalfAYear))()
 		}, StepHold, v1alpha1.ReasonTooManyActions},
+		{"an order at the endpoint before", func() { f.Elsewhere = []v1alpha1.RegfishPurchase{record(t, 1, elsewhere, placed("C6", time.Hour))} }, StepQueue, v1alpha1.ReasonEndpointChanged},
 		{"an order of the lineage on its way", add(3, forKey(t, keyB), placed("C4", time.Hour)), StepWait, v1alpha1.ReasonWaitingForPurchase},
 		{"an order for the same names being sent", add(4, inNamespace("blog"), forKey(t, keyB), attempted("", time.Second)), StepWait, v1alpha1.ReasonWaitingForPurchase},
 		{"a record of another version", add(5, inNamespace("blog"), func(p *v1alpha1.RegfishPurchase) { p.Spec.RecordVersion = 2 }), StepWait, v1alpha1.ReasonWaitingForPurchase},

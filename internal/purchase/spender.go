@@ -418,7 +418,7 @@ func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alp
 	}, func() error {
 		// Wall clock and monotonic clock both: a suspended machine may stop one of
 		// them, and a clock that was set back must not open the window again.
-		if time.Since(begun) > WriteWindow || s.Clock.Now().Round(0).Sub(attempt.Time.Time.Round(0)) > WriteWindow {
+		if time.Since(begun) > WriteWindow || s.Clock.Now().Round(0).Sub(attempt.Time.Round(0)) > WriteWindow {
 			return errors.New("more than 30 s have passed since the intent was written")
 		}
 		return nil

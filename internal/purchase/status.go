@@ -226,6 +226,8 @@ func hold(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation
 	case phasePlan:
 		// Whoever makes a plan writes why.
 		return
+	case phaseUnplaced, phaseRefused:
+		// Nothing was bought, so there is nothing to decide.
 	case phaseUnresolved:
 		if !o.WriterAlive || (before != nil && before.Reason == v1alpha1.ReasonAmbiguousOutcome && before.Message == bound(unknownMessage(p))) {
 			// Once it was told that the writer is gone, that stays so: a process that has

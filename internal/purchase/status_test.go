@@ -577,7 +577,7 @@ func TestRecords(t *testing.T) {
 		},
 		"leave out what cannot be shown": {
 			reason: "a control character in a zone file is an attack",
-			in:     []regfish.DNSRecord{{Name: "a\nb", Type: "CNAME", Value: "b"}, {Name: "a", Type: "CN\x00AME", Value: "b"}, {Name: "a", Type: "CNAME", Value: "b\u202e"}},
+			in:     []regfish.DNSRecord{{Name: "a\nb", Type: "CNAME", Value: "b"}, {Name: "a", Type: "CN\x00AME", Value: "b"}, {Name: "a", Type: "CNAME", Value: "b\u202e"}, {Name: "a\xff", Type: "CNAME", Value: "b"}, {Name: "ä", Type: "CNAME", Value: "b"}, {Name: "a b", Type: "CNAME", Value: "b"}, {Name: "a", Type: "CNAME", Value: "b c"}},
 		},
 	} {
 		if diff := cmp.Diff(tt.want, Records(regfish.Validation{DNSRecords: tt.in})); diff != "" {

@@ -55,6 +55,8 @@ func newWorld(t testing.TB, objects ...client.Object) *world {
 		WithTypeConverters(managedfields.NewDeducedTypeConverter()).
 		WithStatusSubresource(&v1alpha1.RegfishPurchase{}, &v1alpha1.RegfishClusterIssuer{}, &v1alpha1.RegfishIssuer{}, &cmapi.CertificateRequest{}).
 		WithIndex(&v1alpha1.RegfishPurchase{}, FieldNamesHash, index(func(p *v1alpha1.RegfishPurchase) string { return p.Spec.NamesHash })).
+		WithIndex(&v1alpha1.RegfishPurchase{}, FieldNamespace, index(func(p *v1alpha1.RegfishPurchase) string { return p.Spec.Beneficiary.Namespace })).
+		WithIndex(&v1alpha1.RegfishPurchase{}, FieldCertificateName, index(func(p *v1alpha1.RegfishPurchase) string { return p.Spec.Beneficiary.CertificateName })).
 		WithIndex(&v1alpha1.RegfishPurchase{}, FieldCertificateID, index(func(p *v1alpha1.RegfishPurchase) string { return p.Spec.CertificateID })).
 		Build()
 	return &world{t: t, api: api, vendor: &vendor{}, clock: clocktesting.NewFakePassiveClock(noon)}
@@ -162,7 +164,7 @@ func readyIssuer(limit int32) *v1alpha1.RegfishClusterIssuer {
 		ObjectMeta: metav1.ObjectMeta{Name: theIssuer.Name, Generation: 1},
 		Spec: v1alpha1.IssuerSpec{
 			APIKeySecretRef: v1alpha1.SecretKeyReference{Name: "regfish-api"}, URL: endpoint, SKU: "RapidSSL",
-			DCV: v1alpha1.DCV{Method: v1alpha1.DCVMethodCNAME}, PurchaseLimit: v1alpha1.PurchaseLimit{Count: &limit},
+			DCV: v1alpha1.DCV{Method: v1alpha1.DCVMethodCNAME, Publisher: v1alpha1.DCVPublisherExternal}, PurchaseLimit: v1alpha1.PurchaseLimit{Count: &limit},
 		},
 		Status: v1alpha1.IssuerStatus{
 			Ledger:     &v1alpha1.Ledger{Namespace: ledger, NamespaceUID: ledgerUID},

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -508,5 +509,75 @@ func TestCABundleReplacesTheSystemsRoots(t *testing.T) {
 	client := clientOf(t, server, func(c *Config) { c.CABundle = append([]byte("# a comment\n"), bundle...) })
 	if _, err := client.Products(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAVendorThatRepeatsTheKeyEverywhereGetsItNowhere(t *testing.T) {
+	echo := func(status int, media, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			key := r.Header.Get("x-api-key")
+			for _, header := range []string{"Location", "Retry-After", "Www-Authenticate", "Content-Language", "X-Error"} {
+				w.Header().Set(header, key)
+			}
+			answer(status, media, strings.ReplaceAll(body, "KEY", key))(w, r)
+		}
+	}
+	answers := map[string]http.HandlerFunc{
+		"a refusal":              echo(401, jsonType, `{"success":false,"message":"bad key KEY","error":"KEY","code":15001}`),
+		"a refusal with 200":     echo(200, jsonType, `{"success":false,"error":"bad key KEY"}`),
+		"a redirect":             echo(307, htmlType, `<a href="https://example.com/KEY">KEY</a>`),
+		"a web page":             echo(200, htmlType, `<!DOCTYPE html>KEY`),
+		"a failure in words":     echo(502, "text/plain", "KEY"),
+		"the key for JSON":       echo(200, jsonType, "KEY"),
+		"the key for a number":   echo(200, jsonType, `{"success":true,"code":0,"response":{"id":"A","validity_days":"KEY"}}`),
+		"the key for a field":    echo(200, jsonType, `{"success":true,"KEY":KEY}`),
+		"the key for a success":  echo(200, jsonType, `{"success":"KEY","response":[]}`),
+		"the key for a media":    func(w http.ResponseWriter, r *http.Request) { answer(200, r.Header.Get("x-api-key"), "KEY")(w, r) },
+		"the key for a protocol": raw(t, testKey+" 200 OK\r\n\r\n"),
+		"the key for a status":   raw(t, "HTTP/1.1 "+testKey+"\r\n\r\n"),
+		"the key for a length":   raw(t, "HTTP/1.1 200 OK\r\nContent-Length: "+testKey+"\r\n\r\n"),
+		"the key for a chunk":    raw(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+testKey+"\r\n"),
+		"the key for a transfer": raw(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: "+testKey+"\r\n\r\n"),
+	}
+	calls := maps.Clone(reads)
+	calls["POST /tls/certificate"] = func(ctx context.Context, c *Client) error {
+		result := c.Order(ctx, orderRequest, yes)
+		for _, printed := range print(result) {
+			assertNoKey(t, printed)
+		}
+		if result.Err == nil {
+			return nil
+		}
+		return result.Err
+	}
+	var give http.HandlerFunc
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) { give(w, r) })
+	var failed int
+	for name, h := range answers {
+		t.Run(name, func(t *testing.T) {
+			give = h
+			for call, do := range calls {
+				err := do(t.Context(), client)
+				if err == nil {
+					continue // some calls read less of an answer than others
+				}
+				failed++
+				if text := err.Error(); len(text) > 400 || Sanitise(text, 400) != text {
+					t.Errorf("%s: error is not fit to be shown: %q", call, text)
+				}
+				for _, printed := range print(err) {
+					assertNoKey(t, printed)
+				}
+				var e *Error
+				if errors.As(err, &e) {
+					for _, printed := range append(print(*e), print(e.Err)...) {
+						assertNoKey(t, printed)
+					}
+				}
+			}
+		})
+	}
+	if want := len(answers) * len(calls) * 3 / 4; failed < want {
+		t.Errorf("%d calls failed, want at least %d: the test looks at errors", failed, want)
 	}
 }

@@ -123,7 +123,7 @@ func contextFactory(ctx context.Context, config *rest.Config, opts CertManagerOp
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	if err := writeKubeconfig(kubeconfig, config); err != nil {
 		return nil, err

@@ -150,12 +150,12 @@ func (cp *ControlPlane) startAPIServer(assets string, crds []string) error {
 	if err != nil {
 		return err
 	}
-	defer etcdLog.Close()
+	defer func() { _ = etcdLog.Close() }() // The component has its own copy.
 	apiLog, err := cp.log("kube-apiserver")
 	if err != nil {
 		return err
 	}
-	defer apiLog.Close()
+	defer func() { _ = apiLog.Close() }()
 
 	etcd := &envtest.Etcd{Path: filepath.Join(assets, "etcd"), DataDir: filepath.Join(cp.dir, "etcd"), Out: etcdLog, Err: etcdLog}
 	etcd.Configure().Set("unsafe-no-fsync", "true").Set("log-level", "warn")
@@ -191,7 +191,7 @@ func (cp *ControlPlane) startControllerManager(assets string) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 
 	manager := exec.Command(filepath.Join(assets, "kube-controller-manager"),
 		"--kubeconfig="+kubeconfig,

@@ -118,7 +118,7 @@ func gone(t *testing.T, c client.Client, obj client.Object) func() error {
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("get %s: got %v, want NotFound", obj.GetName(), err)
+		return errors.Join(fmt.Errorf("%s is not gone", obj.GetName()), err)
 	}
 }
 
@@ -138,8 +138,7 @@ func TestControlPlaneEndsWithItsProcess(t *testing.T) {
 	testenv.Eventually(t, patience, func() error {
 		conn, err := net.Dial("tcp", server.Host)
 		if err == nil {
-			conn.Close()
-			return fmt.Errorf("%s still answers", server.Host)
+			return errors.Join(fmt.Errorf("%s still answers", server.Host), conn.Close())
 		}
 		left, err := os.ReadDir(temp)
 		if err != nil {

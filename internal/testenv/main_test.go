@@ -30,10 +30,9 @@ func TestMain(m *testing.M) {
 func die(opts testenv.Options) {
 	plane, err := testenv.Start(opts)
 	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
+		panic(err)
 	}
-	fmt.Println(plane.Config.Host)
+	fmt.Fprintln(os.Stdout, plane.Config.Host)
 	go panic("a test panics")
 	select {}
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/cert-manager/cert-manager/pkg/util/pki"
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regfish/regfish-issuer/internal/testenv"
@@ -158,8 +157,8 @@ func TestEachTestHasItsOwnNamespace(t *testing.T) {
 	if err := first.Client.Create(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
-	key := types.NamespacedName{Namespace: first.Namespace, Name: "regfish-api"}
-	if err := second.Client.Get(t.Context(), client.ObjectKey(key), secret); err != nil {
+	key := client.ObjectKey{Namespace: first.Namespace, Name: "regfish-api"}
+	if err := second.Client.Get(t.Context(), key, secret); err != nil {
 		t.Fatal(err)
 	}
 	if string(secret.Data["api-key"]) != "key" {

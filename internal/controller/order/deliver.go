@@ -44,11 +44,11 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	pause := min(lastFetch, max(firstFetch, since/4))
 	vendor, err := r.Spender.Connect(ctx, in.issuer)
 	if err != nil {
-		return &purchase.Delivery{Later: "the certificate is issued and cannot be fetched: " + err.Error()}, pause, nil
+		return later("the certificate is issued and cannot be fetched", err, pause)
 	}
 	now, err := vendor.Certificate(ctx, p.Spec.CertificateID)
 	if err != nil {
-		return &purchase.Delivery{Later: "the certificate is issued and cannot be fetched: " + err.Error()}, pause, nil
+		return later("the certificate is issued and cannot be fetched", err, pause)
 	}
 	if !purchase.Usable(now) {
 		// What the vendor says has changed since the purchase was looked at: the
@@ -60,13 +60,13 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	case kind == regfish.KindUnreadable && since > fetchFor:
 		return r.refuse(ctx, p, fmt.Sprintf("regfish delivers nothing for %s that can be read as a certificate: %v. Ask regfish about it; it is fetched again every hour, and nothing is bought again.", p.Spec.CertificateID, err))
 	case err != nil:
-		return &purchase.Delivery{Later: "the certificate is issued and is fetched again: " + err.Error()}, pause, nil
+		return later("the certificate is issued and is fetched again", err, pause)
 	}
 	bundle, err := pki.Gate(delivery, r.expect(in, p))
 	var refusal *pki.Refusal
 	switch {
 	case errors.As(err, &refusal) && refusal.Class.Wait():
-		return &purchase.Delivery{Later: refusal.Message}, pause, nil
+		return &purchase.Delivery{Later: refusal.Message}, min(refusedLook, max(time.Second, refusal.ValidFrom.Sub(r.Clock.Now())+time.Second)), nil
 	case errors.As(err, &refusal) && refusal.Class.Refetch() && since <= fetchFor:
 		return &purchase.Delivery{Later: "what regfish delivers cannot be read and is fetched again: " + refusal.Message}, pause, nil
 	case err != nil:
@@ -76,6 +76,11 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 		return nil, 0, err
 	}
 	return done(bundle), 0, r.clear(ctx, p, bundle)
+}
+
+// later says what the hand-over waits for; the error is no error of ours.
+func later(what string, err error, pause time.Duration) (*purchase.Delivery, time.Duration, error) {
+	return &purchase.Delivery{Later: what + ": " + err.Error()}, pause, nil
 }
 
 // expect is what the certificate has to be. What this ledger ordered itself cannot

@@ -96,11 +96,11 @@ func plan(f facts) answer {
 // mirror repeats the order.
 func mirror(o *v1alpha1.RegfishOrder) answer {
 	a := answer{step: stepNone, reason: cmapi.CertificateRequestReasonPending, message: o.Status.Message}
-	switch o.Status.State {
-	case "":
+	if o.Status.State == "" {
 		// The order controller has not looked yet; what stands there is true.
 		return answer{step: stepNone}
-	case v1alpha1.StateFailed:
+	}
+	if o.Status.State == v1alpha1.StateFailed {
 		a.reason = cmapi.CertificateRequestReasonFailed
 	}
 	if c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionActionRequired); c != nil {

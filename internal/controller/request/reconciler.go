@@ -126,7 +126,9 @@ func (r *Reconciler) create(ctx context.Context, cr *cmapi.CertificateRequest) e
 			IssuerRef:  v1alpha1.OrderIssuerRef{Group: v1alpha1.Group, Kind: purchase.IssuerRefOf(cr).Kind, Name: cr.Spec.IssuerRef.Name},
 		},
 	}
-	if err := controllerutil.SetControllerReference(cr, order, r.Client.Scheme()); err != nil {
+	// Blocking the deletion of the request would need a permission on it, where the
+	// API server checks that, and is good for nothing.
+	if err := controllerutil.SetControllerReference(cr, order, r.Client.Scheme(), controllerutil.WithBlockOwnerDeletion(false)); err != nil {
 		return fmt.Errorf("own order: %w", err)
 	}
 	if err := r.Client.Create(ctx, order); err != nil {

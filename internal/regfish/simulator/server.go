@@ -124,8 +124,11 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Listen serves HTTPS on addr, such as 127.0.0.1:0, and returns the URL. It
 // returns at once.
 func (s *Server) Listen(addr string) (url string, err error) {
-	var config net.ListenConfig
-	listener, err := config.Listen(context.Background(), "tcp", addr)
+	address, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return "", err
+	}
+	listener, err := net.ListenTCP("tcp", address)
 	if err != nil {
 		return "", err
 	}
@@ -134,8 +137,8 @@ func (s *Server) Listen(addr string) (url string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if ip := net.ParseIP(host); ip.IsUnspecified() {
-		host = "localhost"
+	if address.IP == nil || address.IP.IsUnspecified() {
+		host = "localhost" // it listens on every address
 	}
 	return "https://" + net.JoinHostPort(host, port), nil
 }
