@@ -43,7 +43,7 @@ func together(processes []*Spender, f func(*Spender)) {
 // Two leaders that do not know of each other and work on the same request place
 // one order.
 func TestTwoProcessesBuyOnce(t *testing.T) {
-	for range 40 {
+	for range 15 {
 		cr := shopWWW(t)
 		w := newWorld(t, readyIssuer(50), cr)
 		together([]*Spender{w.spender("one", none), w.spender("two", none)}, func(s *Spender) {
@@ -67,7 +67,7 @@ func TestTwoProcessesBuyOnce(t *testing.T) {
 // placed one after the other, because two orders in flight could not be told
 // apart.
 func TestTwoProcessesBuyForTwoTenantsInTurn(t *testing.T) {
-	for range 40 {
+	for range 8 {
 		first, second := shopWWW(t), approved("blog", "www-1", "r2", csr(t, keyB, "www.example.com"))
 		w := newWorld(t, readyIssuer(50), first, second)
 		var flying atomic.Int32
@@ -101,7 +101,7 @@ func TestTwoProcessesBuyForTwoTenantsInTurn(t *testing.T) {
 // However many buy at once, in one process or two, the limit holds.
 func TestTheLimitHolds(t *testing.T) {
 	const limit, wants = 5, 20
-	for range 5 {
+	for range 2 {
 		var requests []client.Object
 		for i := range wants {
 			ns := []string{"shop", "blog"}[i%2]
@@ -151,13 +151,13 @@ func TestNothingIsBoughtTwiceAndNothingIsLost(t *testing.T) {
 		}
 	}
 	// A schedule in which nothing was bought or nothing went wrong shows nothing.
-	if placed < seeds/2 || open < seeds/10 {
+	if placed < seeds/2 || open == 0 {
 		t.Errorf("%d orders were placed and %d were left open in %d schedules", placed, open, seeds)
 	}
 }
 
 // seeds is how many schedules are tried.
-const seeds = 12
+const seeds = 6
 
 // disturbed is one schedule. It knows what the vendor really placed.
 type disturbed struct {
