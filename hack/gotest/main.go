@@ -54,6 +54,7 @@ type pkg struct {
 // wants to see to w. The error says why the run counts as failed.
 func report(r io.Reader, w io.Writer) error {
 	var passed, failed, skipped, empty int
+	var broken []string // packages
 	pkgs := map[string]*pkg{}
 	for d := json.NewDecoder(r); ; {
 		var e event
@@ -75,7 +76,10 @@ func report(r io.Reader, w io.Writer) error {
 		case "pass", "fail", "skip":
 			if e.Test == "" {
 				p.print(w, e.Action)
-				if e.Action == "pass" && !p.ran {
+				switch {
+				case e.Action == "fail":
+					broken = append(broken, e.Package)
+				case e.Action == "pass" && !p.ran:
 					empty++
 					fmt.Fprintf(w, "FAIL\t%s has test files and ran no test\n", e.Package)
 				}
@@ -97,8 +101,8 @@ func report(r io.Reader, w io.Writer) error {
 
 	fmt.Fprintf(w, "\n%d passed, %d failed, %d skipped\n", passed, failed, skipped)
 	switch {
-	case failed > 0:
-		return fmt.Errorf("%d tests failed", failed)
+	case len(broken) > 0: // by a test, by the build, or by ending early
+		return fmt.Errorf("failed: %s", strings.Join(broken, ", "))
 	case skipped > 0:
 		return fmt.Errorf("%d tests were skipped: a test that cannot run must fail and name what it needs", skipped)
 	case empty > 0:

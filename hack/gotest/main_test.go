@@ -28,6 +28,10 @@ func TestReport(t *testing.T) {
 			{"Action":"fail","Package":"r"}`
 		empty = `{"Action":"output","Package":"s","Output":"ok  \ts\t0.1s [no tests to run]\n"}
 			{"Action":"pass","Package":"s"}`
+		build = `{"Action":"build-output","ImportPath":"u [u.test]","Output":"u.go:1:2: undefined: x\n"}
+			{"Action":"build-fail","ImportPath":"u [u.test]"}
+			{"Action":"output","Package":"u","Output":"FAIL\tu [build failed]\n"}
+			{"Action":"fail","Package":"u"}`
 		none = `{"Action":"output","Package":"t","Output":"?   \tt\t[no test files]\n"}
 			{"Action":"skip","Package":"t"}`
 	)
@@ -52,7 +56,13 @@ func TestReport(t *testing.T) {
 			reason: "the output of the failed test is what the developer needs",
 			events: fail + pass,
 			output: "c_test.go:9: got 1, want 2\nFAIL\tr\t0.1s\nok  \tp\t0.1s\n\n1 passed, 1 failed, 0 skipped\n",
-			err:    "1 tests failed",
+			err:    "failed: r",
+		},
+		"a package does not build": {
+			reason: "no test failed, and yet nothing there was tested",
+			events: pass + build,
+			output: "ok  \tp\t0.1s\nu.go:1:2: undefined: x\nFAIL\tu [build failed]\n\n1 passed, 0 failed, 0 skipped\n",
+			err:    "failed: u",
 		},
 		"a package ran none of its tests": {
 			reason: "a TestMain that forgets to run its tests passes go test",

@@ -44,9 +44,9 @@ func KeyProblem(issuer v1alpha1.Issuer, err error, doing string) *Problem {
 	secret := issuer.GetSpec().APIKeySecretRef.Name
 	switch regfish.KindOf(err) { //nolint:exhaustive // the other kinds say nothing about the key
 	case regfish.KindUnauthorized:
-		return &Problem{v1alpha1.ReasonKeyRejected, fmt.Sprintf("regfish does not accept the API key in Secret %q; put a valid key there.", secret)}
+		return &Problem{v1alpha1.ReasonKeyRejected, fmt.Sprintf("regfish does not accept the API key in Secret %q; put a valid key there. It is looked at again within a minute.", secret)}
 	case regfish.KindForbidden:
-		return &Problem{v1alpha1.ReasonKeyForbidden, fmt.Sprintf("regfish does not let the API key in Secret %q %s; give the key a role that may.", secret, doing)}
+		return &Problem{v1alpha1.ReasonKeyForbidden, fmt.Sprintf("regfish does not let the API key in Secret %q %s; give the key a role that may. It is looked at again within a minute.", secret, doing)}
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"testing"
+	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -157,13 +158,18 @@ func (w *world) remove(o client.Object) {
 	}
 }
 
+// failureBackoff is an hour in reality. Much less than this, and cert-manager begins
+// the retry while its own controllers have not all seen the failure: it then makes a
+// request, drops it, and makes another one with another key.
+const failureBackoff = 3 * time.Second
+
 // TestRetryAfterFailedRequest: cert-manager makes a new request with a new key when
 // one failed.
 func TestRetryAfterFailedRequest(t *testing.T) {
 	t.Run("after an order that regfish refused, the next one is placed", func(t *testing.T) {
 		w := newWorld(t)
 		w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointOrder, Kind: simulator.FaultStatus, Status: 400})
-		w.StartCertManager(testenv.CertManagerOptions{FailureBackoff: 1})
+		w.StartCertManager(testenv.CertManagerOptions{FailureBackoff: failureBackoff})
 		w.run()
 		w.automateDNS()
 		c := testenv.Certificate(w.Namespace, "www", testenv.WithIssuer(v1alpha1.KindClusterIssuer, w.cluster), testenv.WithDNSNames("www.example.com"))
@@ -174,7 +180,7 @@ func TestRetryAfterFailedRequest(t *testing.T) {
 	})
 	t.Run("after an order that was placed and came to nothing, a person decides", func(t *testing.T) {
 		w := newWorld(t)
-		w.StartCertManager(testenv.CertManagerOptions{FailureBackoff: 1})
+		w.StartCertManager(testenv.CertManagerOptions{FailureBackoff: failureBackoff})
 		w.run()
 		c := testenv.Certificate(w.Namespace, "www", testenv.WithIssuer(v1alpha1.KindClusterIssuer, w.cluster), testenv.WithDNSNames("www.example.com"))
 		w.create(c)

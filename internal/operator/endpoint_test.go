@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/operator"
@@ -34,16 +33,9 @@ func TestURLEditedWhilePending(t *testing.T) {
 	cr := w.request("www-1", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"), testenv.OwnedBy(owner))
 	w.order("www-1", "is validating", inState(v1alpha1.StateValidating))
 
-	issuer := &v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: w.cluster}}
 	move := func(url string, ca []byte) {
 		t.Helper()
-		if err := w.get(issuer); err != nil {
-			t.Fatal(err)
-		}
-		issuer.Spec.URL, issuer.Spec.CABundle = url, ca
-		if err := w.Client.Update(t.Context(), issuer); err != nil {
-			t.Fatal(err)
-		}
+		w.edit(func(s *v1alpha1.IssuerSpec) { s.URL, s.CABundle = url, ca })
 	}
 	move(url, other.ServerCA())
 	w.order("www-1", "waits for the old endpoint", placed(v1alpha1.ReasonEndpointChanged))

@@ -303,10 +303,7 @@ func TestPurchaseLimit(t *testing.T) {
 	if p := issuer.Status.Purchases; p == nil || p.Count != 3 || p.NextSlotTime == nil {
 		t.Errorf("the issuer shows %+v", p)
 	}
-	issuer.Spec.PurchaseLimit.Count = ptr.To[int32](5)
-	if err := w.Client.Update(t.Context(), issuer); err != nil {
-		t.Fatal(err)
-	}
+	w.edit(func(s *v1alpha1.IssuerSpec) { s.PurchaseLimit.Count = ptr.To[int32](5) })
 	w.eventually("two more are bought", settled(5))
 	w.bought(5)
 }
@@ -487,4 +484,21 @@ func TestKnownIDThatIsNotFoundIsHeld(t *testing.T) {
 	w.automateDNS()
 	w.answered(cr, cmapi.CertificateRequestReasonIssued)
 	w.bought(1)
+}
+
+// TestLeadershipPassesOn: of two replicas one works, and when it is stopped the other
+// goes on with what it left, at once, because the lease is given back.
+func TestLeadershipPassesOn(t *testing.T) {
+	w := newWorld(t)
+	elected := func(o *operator.Options) { o.LeaderElection = true }
+	stop := w.run(elected)
+	w.issuersReady()
+	cr := w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+	w.order("www", "is validating", inState(v1alpha1.StateValidating))
+	w.run(elected)
+	stop()
+	w.automateDNS()
+	w.answered(cr, cmapi.CertificateRequestReasonIssued)
+	w.answered(w.request("api", testenv.WithECDSA(), testenv.WithDNSNames("api.example.com")), cmapi.CertificateRequestReasonIssued)
+	w.bought(2)
 }

@@ -67,7 +67,7 @@ func TestIssuerThatCannotBuy(t *testing.T) {
 			reason:  v1alpha1.ReasonSecretForbidden, says: []string{"kubectl create rolebinding", "--clusterrole regfish-issuer-secret-reader", "--serviceaccount "}},
 		{name: "the key is rejected", because: "it was revoked, or is of another vendor", prepare: replaceKey("not.the-key"),
 			reason: v1alpha1.ReasonKeyRejected, says: []string{`Secret "regfish-api"`}},
-		{name: "the key has a line break in it", because: "a header with it would show the key in an error", prepare: replaceKey("canary.0123\n456789abcdef"),
+		{name: "the key has a line break in it", because: "a header with it would show the key in an error", prepare: replaceKey(canary + ".0123\n456789abcdef"),
 			reason: v1alpha1.ReasonKeyInvalid, says: []string{`Secret "regfish-api"`}},
 		{name: "the key is empty", because: "a placeholder was applied", prepare: replaceKey(" \n"),
 			reason: v1alpha1.ReasonKeyInvalid, says: []string{"empty"}},
@@ -110,7 +110,7 @@ func TestIssuerThatCannotBuy(t *testing.T) {
 						return fmt.Errorf("message %q lacks %q", c.Message, word)
 					}
 				}
-				if strings.Contains(c.Message, "canary") || strings.Contains(c.Message, "not.the-key") {
+				if strings.Contains(c.Message, canary) || strings.Contains(c.Message, "not.the-key") {
 					return fmt.Errorf("the message shows the key: %q", c.Message)
 				}
 				return nil

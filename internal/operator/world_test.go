@@ -7,8 +7,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,8 +35,12 @@ func TestMain(m *testing.M) {
 // patience is what only a broken program needs.
 const patience = 60 * time.Second
 
-// apiKey is the key of the account; canary tests look for it elsewhere.
-const apiKey = "canary.0123456789abcdef"
+// apiKey is the key of the account, and canary the part of it that is looked for where
+// no key may be.
+const (
+	apiKey = canary + ".0123456789abcdef"
+	canary = "canary-5f1d9c"
+)
 
 // world is a vendor, a ledger, a tenant's namespace and an issuer of each kind.
 type world struct {
@@ -62,6 +68,7 @@ func newWorld(t *testing.T, change ...func(*v1alpha1.IssuerSpec)) *world {
 	}
 	t.Cleanup(func() { _ = w.vendor.Close() })
 	w.ledger = testenv.Namespace(t, w.Client)
+	t.Cleanup(w.noKeyAnywhere)
 	w.cluster = w.Namespace
 	w.spec = v1alpha1.IssuerSpec{
 		APIKeySecretRef: v1alpha1.SecretKeyReference{Name: "regfish-api"},
@@ -75,6 +82,29 @@ func newWorld(t *testing.T, change ...func(*v1alpha1.IssuerSpec)) *world {
 	w.create(&v1alpha1.RegfishIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: issuerName}, Spec: w.spec})
 	w.create(&v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: w.cluster}, Spec: w.spec})
 	return w
+}
+
+// noKeyAnywhere fails the test if the API key stands in anything that people read.
+func (w *world) noKeyAnywhere() {
+	w.t.Helper()
+	if strings.Contains(w.Logs(), canary) {
+		w.t.Error("the API key is in the logs")
+	}
+	for _, list := range []client.ObjectList{
+		&corev1.EventList{}, &cmapi.CertificateRequestList{}, &cmapi.CertificateList{},
+		&v1alpha1.RegfishIssuerList{}, &v1alpha1.RegfishClusterIssuerList{}, &v1alpha1.RegfishOrderList{}, &v1alpha1.RegfishPurchaseList{},
+	} {
+		if err := w.Client.List(context.Background(), list); err != nil {
+			w.t.Error(err)
+		}
+		encoded, err := json.Marshal(list)
+		if err != nil {
+			w.t.Error(err)
+		}
+		if bytes.Contains(encoded, []byte(canary)) {
+			w.t.Errorf("the API key is in a %T", list)
+		}
+	}
 }
 
 func (w *world) create(o client.Object) {
@@ -197,6 +227,20 @@ func (w *world) request(name string, mods ...testenv.Mod) *cmapi.CertificateRequ
 	}
 	testenv.Approve(w.t, w.Client, cr)
 	return cr
+}
+
+// edit changes the cluster issuer as a person with kubectl would, whoever else writes.
+func (w *world) edit(change func(*v1alpha1.IssuerSpec)) {
+	w.t.Helper()
+	issuer := &v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: w.cluster}}
+	if err := w.get(issuer); err != nil {
+		w.t.Fatal(err)
+	}
+	before := issuer.DeepCopy()
+	change(&issuer.Spec)
+	if err := w.Client.Patch(w.t.Context(), issuer, client.MergeFrom(before)); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *world) get(o client.Object) error {
@@ -335,6 +379,9 @@ func (w *world) bought(n int) {
 	sold := w.vendor.Purchases()
 	if len(sold) != n {
 		w.t.Errorf("the vendor bills %d orders, want %d: %+v", len(sold), n, sold)
+		for _, p := range w.purchases() {
+			w.t.Logf("ledger: %s %s for %s/%s: %s %s", p.Name, p.Spec.CertificateID, p.Spec.Beneficiary.Namespace, p.Spec.Beneficiary.RequestName, p.Status.State, p.Status.Message)
+		}
 	}
 	held := map[string]string{}
 	for _, p := range w.purchases() {

@@ -12,12 +12,15 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"os"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/pki"
@@ -38,6 +41,12 @@ var keyA, keyB = newKey(), newKey()
 
 // theIssuer is the issuer that everything is bought with.
 var theIssuer = v1alpha1.IssuerRef{Kind: v1alpha1.KindClusterIssuer, Name: "regfish"}
+
+func TestMain(m *testing.M) {
+	// What goes wrong on purpose needs no log.
+	log.SetLogger(logr.Discard())
+	os.Exit(m.Run())
+}
 
 func newKey() *ecdsa.PrivateKey {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -159,7 +168,7 @@ func withSKU(sku string) change {
 func attempted(result string, before time.Duration) change {
 	return func(p *v1alpha1.RegfishPurchase) {
 		a := v1alpha1.Attempt{
-			Number: int32(len(p.Spec.Attempts) + 1), Time: metav1.NewMicroTime(noon.Add(-before)), //nolint:gosec // small
+			Number: int32(len(p.Spec.Attempts) + 1), Time: metav1.NewMicroTime(noon.Add(-before)),
 			RequestName: p.Spec.Beneficiary.RequestName, RequestUID: p.Spec.Beneficiary.RequestUID, Writer: v1alpha1.Writer{StartNonce: "writer"},
 		}
 		if result != "" {

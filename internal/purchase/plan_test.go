@@ -4,12 +4,10 @@
 package purchase
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -224,6 +222,34 @@ func TestPlan(t *testing.T) {
 			reason:    "the purchase is for the key, and the next attempt is for the request that is there now",
 			purchases: one(forRequest("r0"), attempted(v1alpha1.OutcomeRejected, time.Hour)),
 			want:      verdict{Step: StepRetry, Purchase: 1, Reason: v1alpha1.ReasonPlacing},
+		},
+		"orders anew when the request names another issuer": {
+			reason:    "the attempt would be paid from one account and looked for in another",
+			purchases: one(withIssuer("old"), attempted(v1alpha1.OutcomeNotSent, time.Hour)),
+			want:      buys,
+		},
+		"orders anew when the issuer names another product": {
+			reason:    "whoever corrected it does not want the old one",
+			purchases: one(withSKU("SecureSite"), attempted(v1alpha1.OutcomeRejected, time.Hour)),
+			want:      buys,
+		},
+		"tries again when the product is only spelled differently": {
+			reason:    "it is the same product",
+			purchases: one(withSKU("RAPIDSSL"), attempted(v1alpha1.OutcomeRejected, time.Hour)),
+			want:      verdict{Step: StepRetry, Purchase: 1, Reason: v1alpha1.ReasonPlacing},
+		},
+		"orders anew when another term is to be bought": {
+			reason:    "the longest term gets shorter from one day to the next, and the old one would be refused",
+			purchases: one(attempted(v1alpha1.OutcomeNotSent, time.Hour)),
+			given:     func(f *Facts) { f.Want.ValidityDays = 99 },
+			want:      buys,
+		},
+		"does not try again beside a record of another version": {
+			reason: "it may mean anything",
+			purchases: []v1alpha1.RegfishPurchase{
+				record(t, 1, attempted(v1alpha1.OutcomeNotSent, time.Hour)), record(t, 2, inNamespace("blog"), func(p *v1alpha1.RegfishPurchase) { p.Spec.RecordVersion = 2 }),
+			},
+			want: waits(2),
 		},
 		"does not try again with an issuer that is not ready": {
 			reason:    "the key that was refused would be refused again",
@@ -693,311 +719,4 @@ func TestPlanTellsNothingOfOtherTenants(t *testing.T) {
 			t.Errorf("a purchase %s: step %d says %q", name, d.Step, d.Message)
 		}
 	}
-}
-
-func TestPlanWithABaseline(t *testing.T) {
-	const wwwName = "www.example.com"
-	begin, end := noon.Add(-days(1)), noon.Add(days(198))
-	created := noon.Add(-days(10))
-	pendingOrder := func(id string, names ...string) Candidate {
-		return Candidate{Certificate: regfish.Certificate{ID: id, Status: regfish.StatusPending, CommonName: names[0], DNSNames: names}}
-	}
-	bare := func(notBefore, notAfter time.Time, names ...string) Candidate {
-		c := issuedAtVendor("X1", notBefore, notAfter, names...)
-		c.CertificatePEMAvailable = false
-		return Candidate{Certificate: c}
-	}
-	withLeaf := func(c Candidate, l Candidate) Candidate { c.Leaf = l.Leaf; return c }
-	delivered := func(key string, notBefore, notAfter time.Time, names ...string) Candidate {
-		k := keyA
-		if key == "another" {
-			k = keyB
-		}
-		return Candidate{Certificate: issuedAtVendor("X1", notBefore, notAfter, names...), Leaf: leaf(t, k, notBefore, notAfter, names...)}
-	}
-	ended := func(status string) Candidate {
-		c := bare(begin, end, wwwName)
-		c.Certificate.Status = status
-		return c
-	}
-	contract := func(c Candidate, from, until time.Time) Candidate {
-		c.Certificate.ContractValidFrom, c.Certificate.ContractValidUntil = &from, &until
-		return c
-	}
-	imports := verdict{Step: StepImport, Candidate: "X1", Reason: v1alpha1.ReasonAdopted}
-	asks := verdict{Step: StepHold, Reason: v1alpha1.ReasonUnclaimedOrder, LookAgain: time.Hour}
-
-	for name, tt := range map[string]struct {
-		reason      string
-		unclaimed   []Candidate
-		purchases   []v1alpha1.RegfishPurchase
-		certificate *cmapi.Certificate
-		want        verdict
-	}{
-		"buys from an account that has nothing of the kind": {
-			reason: "the baseline is empty",
-			want:   buys,
-		},
-		"imports a certificate of this key": {
-			reason:    "after the ledger was lost it is what this cluster paid for",
-			unclaimed: []Candidate{delivered("ours", begin, end, wwwName)},
-			want:      imports,
-		},
-		"imports a certificate of this key to which the authority added the bare name": {
-			reason:    "authorities do, and the gate lets it pass",
-			unclaimed: []Candidate{delivered("ours", begin, end, wwwName, "example.com")},
-			want:      imports,
-		},
-		"imports a certificate of this key that began before the Certificate": {
-			reason:      "the key proves it, so no date has to",
-			unclaimed:   []Candidate{delivered("ours", begin, end, wwwName)},
-			certificate: &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(noon)}},
-			want:        imports,
-		},
-		"looks for what can be imported behind what has to be asked about": {
-			reason:    "the list has no order",
-			unclaimed: []Candidate{pendingOrder("X0", wwwName), delivered("another", begin, end, wwwName), delivered("ours", begin, end, wwwName)},
-			want:      imports,
-		},
-		"does not import a certificate of this key that lacks a name": {
-			reason:    "it does not serve the request",
-			unclaimed: []Candidate{delivered("ours", begin, end, "example.com")},
-			want:      buys,
-		},
-		"does not import a certificate of this key that is due": {
-			reason:      "cert-manager would renew it at once",
-			unclaimed:   []Candidate{delivered("ours", noon.Add(-days(190)), noon.Add(days(9)), wwwName)},
-			certificate: &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(created)}},
-			want:        buys,
-		},
-		"does not import a certificate of this key that is being revoked": {
-			reason: "it must not be handed out, and a person has to know why",
-			unclaimed: []Candidate{func() Candidate {
-				c := delivered("ours", begin, end, wwwName)
-				c.Certificate.RevocationPendingScope = "certificate"
-				return c
-			}()},
-			want: asks,
-		},
-		"imports what an earlier request of this Certificate was given": {
-			reason: "after a restore of the ledger the requests remember",
-			unclaimed: []Candidate{func() Candidate {
-				c := delivered("another", begin, end, wwwName)
-				c.Earlier = csr(t, keyB, wwwName)
-				return c
-			}()},
-			want: imports,
-		},
-		"asks about an order that is still pending": {
-			reason:    "it may be an order of this cluster whose record was lost",
-			unclaimed: []Candidate{pendingOrder("X1", wwwName)},
-			want:      asks,
-		},
-		"asks about a pending order that shares only one name": {
-			reason:    "names are added and left out while an order is staged",
-			unclaimed: []Candidate{pendingOrder("X1", "example.com", "other.example.com")},
-			want:      asks,
-		},
-		"asks about an order in a status that is not known": {
-			reason:    "an unknown status is not an end",
-			unclaimed: []Candidate{ended("dreaming")},
-			want:      asks,
-		},
-		"asks about an order without a status": {
-			reason:    "no status is not an end either",
-			unclaimed: []Candidate{ended("")},
-			want:      asks,
-		},
-		"buys beside an order that was cancelled":            {reason: "it is over", unclaimed: []Candidate{ended(regfish.StatusCancelled)}, want: buys},
-		"buys beside an order that was cancelled as a whole": {reason: "it is over", unclaimed: []Candidate{ended(regfish.StatusOrderCancelled)}, want: buys},
-		"buys beside an order that was rejected":             {reason: "it is over", unclaimed: []Candidate{ended(regfish.StatusRejected)}, want: buys},
-		"buys beside a certificate that expired":             {reason: "it is over", unclaimed: []Candidate{ended(regfish.StatusExpired)}, want: buys},
-		"asks about a certificate of another key for exactly these names": {
-			reason:    "it may be a purchase that the ledger lost, for a key that rotated since",
-			unclaimed: []Candidate{delivered("another", begin, end, wwwName)},
-			want:      asks,
-		},
-		"asks about a certificate for these names that cannot be downloaded": {
-			reason:    "the row alone says as much",
-			unclaimed: []Candidate{bare(begin, end, wwwName)},
-			want:      asks,
-		},
-		"asks about a certificate for these names without dates": {
-			reason:    "nothing excludes it",
-			unclaimed: []Candidate{{Certificate: regfish.Certificate{ID: "X1", Status: regfish.StatusIssued, CommonName: wwwName}}},
-			want:      asks,
-		},
-		"takes the names from the certificate and not from its row": {
-			reason:    "a row may leave names out",
-			unclaimed: []Candidate{withLeaf(bare(begin, end, "example.com"), delivered("another", begin, end, wwwName))},
-			want:      asks,
-		},
-		"buys beside a certificate that has a name more": {
-			reason:    "it was bought for something else",
-			unclaimed: []Candidate{delivered("another", begin, end, wwwName, "shop.example.com")},
-			want:      buys,
-		},
-		"buys beside a certificate that lacks a name": {
-			reason:    "it was bought for something else",
-			unclaimed: []Candidate{delivered("another", begin, end, "example.com")},
-			want:      buys,
-		},
-		"buys beside a certificate whose contract ended": {
-			reason:    "nothing of it is left to lose",
-			unclaimed: []Candidate{contract(bare(begin, end, wwwName), noon.Add(-days(400)), noon)},
-			want:      buys,
-		},
-		"asks about an expired certificate whose contract runs": {
-			reason:    "the contract is what was paid for",
-			unclaimed: []Candidate{contract(bare(noon.Add(-days(200)), noon.Add(-days(1)), wwwName), noon.Add(-days(5)), noon.Add(days(100)))},
-			want:      asks,
-		},
-		"buys beside a certificate older than the Certificate": {
-			reason:      "somebody bought it before this Certificate was thought of",
-			unclaimed:   []Candidate{bare(created.Add(-time.Second), end, wwwName)},
-			certificate: &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(created)}},
-			want:        buys,
-		},
-		"buys beside a certificate as old as the Certificate": {
-			reason:      "it has to be newer to be a purchase for it",
-			unclaimed:   []Candidate{bare(created, end, wwwName)},
-			certificate: &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(created)}},
-			want:        buys,
-		},
-		"asks about a certificate newer than the Certificate": {
-			reason:      "this ledger may have lost it",
-			unclaimed:   []Candidate{bare(created.Add(time.Second), end, wwwName)},
-			certificate: &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(created)}},
-			want:        asks,
-		},
-		"buys beside a certificate older than the newest that the ledger knows": {
-			reason:      "the ledger was there when it was bought, and did not buy it",
-			unclaimed:   []Candidate{bare(noon.Add(-days(5)), end, wwwName)},
-			certificate: &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(created)}},
-			purchases:   []v1alpha1.RegfishPurchase{record(t, 1, forKey(t, keyB), placed("C1", days(4)), issuedFor(noon.Add(-days(4)), end))},
-			want:        buys,
-		},
-		"asks about a certificate newer than the newest that the ledger knows": {
-			reason:      "a ledger restored from a backup knows only the older ones",
-			unclaimed:   []Candidate{bare(noon.Add(-days(3)), end, wwwName)},
-			certificate: &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(created)}},
-			purchases:   []v1alpha1.RegfishPurchase{record(t, 1, forKey(t, keyB), placed("C1", days(4)), issuedFor(noon.Add(-days(4)), end))},
-			want:        asks,
-		},
-		"does not compare with purchases for other names": {
-			reason:      "the bare name is another certificate under the same lock",
-			unclaimed:   []Candidate{bare(noon.Add(-days(5)), end, wwwName)},
-			certificate: &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(created)}},
-			purchases:   []v1alpha1.RegfishPurchase{record(t, 1, forNames(t, "example.com"), placed("C1", days(4)), issuedFor(noon.Add(-days(4)), end))},
-			want:        asks,
-		},
-		"asks about any certificate for the names of a request without a Certificate": {
-			reason:    "there is no date to compare with",
-			unclaimed: []Candidate{bare(noon.Add(-days(100)), end, wwwName)},
-			want:      asks,
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := situation(t, tt.purchases...)
-			f.Certificate = tt.certificate
-			f.Baseline = &Baseline{Unclaimed: tt.unclaimed}
-			d := Plan(f)
-			if diff := cmp.Diff(tt.want, verdictOf(d)); diff != "" {
-				t.Errorf("%s: Plan (-want +got):\n%s\nit says: %s", tt.reason, diff, d.Message)
-			}
-		})
-	}
-}
-
-// What is handed out has to be fresh by cert-manager's own reckoning, or
-// cert-manager renews it at once and a loop begins that costs money.
-func TestFresh(t *testing.T) {
-	day := func(n int) *metav1.Duration { return &metav1.Duration{Duration: days(n)} }
-	percent := func(n int32) *int32 { return &n }
-	spec := func(s cmapi.CertificateSpec) *cmapi.Certificate { return &cmapi.Certificate{Spec: s} }
-	year := days(360)
-
-	for name, tt := range map[string]struct {
-		reason      string
-		lifetime    time.Duration
-		certificate *cmapi.Certificate
-		// until is how long after notBefore it is fresh; 0 if it never is.
-		until time.Duration
-	}{
-		"without a Certificate it is fresh for two thirds of its life": {
-			reason:   "that is when cert-manager would renew it by default",
-			lifetime: year, until: days(240),
-		},
-		"by default it is fresh until a hundredth of its life before two thirds of it": {
-			reason:      "clock skew must not hand out what is renewed at once",
-			certificate: spec(cmapi.CertificateSpec{}),
-			lifetime:    year, until: days(240) - year/100,
-		},
-		"a certificate for a day keeps an hour's distance": {
-			reason:      "a hundredth of a day would be less than clocks differ",
-			certificate: spec(cmapi.CertificateSpec{}),
-			lifetime:    days(1), until: 15 * time.Hour,
-		},
-		"renewBefore moves the time": {
-			reason:      "the live Certificate decides when cert-manager renews",
-			certificate: spec(cmapi.CertificateSpec{RenewBefore: day(30)}),
-			lifetime:    year, until: days(330) - year/100,
-		},
-		"renewBeforePercentage moves the time": {
-			reason:      "the live Certificate decides when cert-manager renews",
-			certificate: spec(cmapi.CertificateSpec{RenewBeforePercentage: percent(10)}),
-			lifetime:    year, until: days(324) - year/100,
-		},
-		"a renewBefore as long as the certificate lives counts for nothing": {
-			reason:      "cert-manager falls back to its default then",
-			certificate: spec(cmapi.CertificateSpec{RenewBefore: day(400)}),
-			lifetime:    year, until: days(240) - year/100,
-		},
-		"a renewBefore almost as long as the certificate lives leaves no time": {
-			reason:      "cert-manager renews it within the margin",
-			certificate: spec(cmapi.CertificateSpec{RenewBefore: day(358)}),
-			lifetime:    year, until: 0,
-		},
-		"a certificate that is never renewed is fresh while it lives": {
-			reason:      "nothing will ask for another one",
-			certificate: spec(cmapi.CertificateSpec{Renewal: &cmapi.CertificateRenewal{Policy: cmapi.CertificateRenewalPolicyDisabled}}),
-			lifetime:    year, until: year,
-		},
-		"a renewal policy that cannot be reckoned counts as never": {
-			reason:      "cert-manager does not renew it either",
-			certificate: spec(cmapi.CertificateSpec{Renewal: &cmapi.CertificateRenewal{Policy: "Whenever"}}),
-			lifetime:    year, until: year,
-		},
-		"the policy RenewBefore is the same as none": {
-			reason:      "it is cert-manager's name for what it always did",
-			certificate: spec(cmapi.CertificateSpec{RenewBefore: day(30), Renewal: &cmapi.CertificateRenewal{Policy: cmapi.CertificateRenewalPolicyRenewBefore}}),
-			lifetime:    year, until: days(330) - year/100,
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			begin, end := metav1.NewTime(noon), metav1.NewTime(noon.Add(tt.lifetime))
-			f := Facts{Certificate: tt.certificate}
-			ask := func(after time.Duration) bool {
-				f.Now = noon.Add(after)
-				return fresh(f, &begin, &end)
-			}
-			if tt.until == 0 {
-				if ask(0) {
-					t.Errorf("%s: it is fresh on its first day", tt.reason)
-				}
-				return
-			}
-			if !ask(tt.until-time.Second) || ask(tt.until) {
-				t.Errorf("%s: it is not fresh for exactly %s: %v a second before, %v then", tt.reason, tt.until, ask(tt.until-time.Second), ask(tt.until))
-			}
-		})
-	}
-	if !fresh(Facts{Now: noon}, nil, at(noon)) || !fresh(Facts{Now: noon}, at(noon), nil) {
-		t.Error("a certificate with an unknown date is not fresh: its dates are known once it was fetched, and buying does not bring them")
-	}
-}
-
-func ExamplePlan() {
-	fmt.Println(Plan(Facts{Issuer: notReady("RegfishClusterIssuer regfish was not checked yet."), Want: Want{}}).Message)
-	// Output: RegfishClusterIssuer regfish was not checked yet.
 }

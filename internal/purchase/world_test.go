@@ -15,8 +15,10 @@ import (
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -295,3 +297,41 @@ func once(f func()) func() {
 }
 
 var errServer = errors.New("the API server does not answer")
+
+// shopWWW is the request that most tests spend for.
+func shopWWW(t testing.TB) *cmapi.CertificateRequest {
+	t.Helper()
+	return approved(namespace, "www-1", "r1", csr(t, keyA, "www.example.com"))
+}
+
+// none is an API server without faults.
+var none = interceptor.Funcs{}
+
+func isPurchase(o client.Object) bool {
+	_, ok := o.(*v1alpha1.RegfishPurchase)
+	return ok
+}
+
+func conflict(o client.Object) error {
+	return apierrors.NewConflict(schema.GroupResource{Group: v1alpha1.Group, Resource: "regfishpurchases"}, o.GetName(), errors.New("the object has been modified"))
+}
+
+// tried is one attempt in the ledger.
+type tried struct {
+	Result  string
+	Final   bool
+	Status  int32
+	Request string
+}
+
+func attempts(p v1alpha1.RegfishPurchase) []tried {
+	var list []tried
+	for _, a := range p.Spec.Attempts {
+		tr := tried{Request: string(a.RequestUID)}
+		if a.Outcome != nil {
+			tr.Result, tr.Final, tr.Status = a.Outcome.Result, a.Outcome.Final, a.Outcome.HTTPStatus
+		}
+		list = append(list, tr)
+	}
+	return list
+}

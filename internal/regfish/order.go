@@ -78,9 +78,6 @@ type OrderResult struct {
 
 const opOrder = "place order"
 
-// maxInformational bounds the 1xx answers that may precede the answer.
-const maxInformational = 5
-
 // Order places an order. It is the only method that can cost money
 // (https://regfish.com/docs/reference/create-certificate), and the vendor has
 // no idempotency key: an order that is sent twice is bought twice.
@@ -296,16 +293,16 @@ func (o *orderConn) arm(ctx context.Context) error {
 	return setUserTimeout(o.tcp, left)
 }
 
-// answer reads the head of the answer. Its body is bounded with it.
+// answer reads the head of the answer and whatever only informs before it. All
+// that is read, the body included, is bounded together.
 func (o *orderConn) answer() (*http.Response, error) {
 	r := bufio.NewReader(io.LimitReader(o.tls, maxHeaderBytes+maxAnswerBytes))
-	for range maxInformational {
+	for {
 		resp, err := http.ReadResponse(r, &http.Request{Method: http.MethodPost})
 		if err != nil || resp.StatusCode > 199 || resp.StatusCode == http.StatusSwitchingProtocols {
 			return resp, err
 		}
 	}
-	return nil, errNotJSON
 }
 
 func (o *orderConn) close() {

@@ -358,11 +358,14 @@ func TestOrderWithoutAnswerIsUnknown(t *testing.T) {
 			handle: func(*testing.T, *tls.Conn) {},
 		},
 		"the server informs without end": {
-			reason: "The answer never comes.",
+			reason: "The answer never comes, and what is read is bounded.",
 			handle: func(t *testing.T, conn *tls.Conn) {
 				readOrder(t, conn)
-				for range maxInformational + 1 {
-					_, _ = io.WriteString(conn, "HTTP/1.1 102 Processing\r\n\r\n")
+				information := "HTTP/1.1 102 Processing\r\nX: " + strings.Repeat("x", 100_000) + "\r\n\r\n"
+				for {
+					if _, err := io.WriteString(conn, information); err != nil {
+						return // the client has had enough
+					}
 				}
 			},
 		},
@@ -398,7 +401,7 @@ func TestOrderSkipsInformation(t *testing.T) {
 	server := newBareServer(t, "http/1.1")
 	server.handle = func(conn *tls.Conn) {
 		readOrder(t, conn)
-		_, _ = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"success\":true,\"response\":{\"id\":\"A\"}}")
+		_, _ = io.WriteString(conn, strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 20)+"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"success\":true,\"response\":{\"id\":\"A\"}}")
 	}
 	if got := server.client(t).Order(t.Context(), orderRequest, yes); got.Outcome != Accepted || got.Certificate.ID != "A" {
 		t.Errorf("outcome is %v: %v, want the answer that follows", got.Outcome, got.Err)

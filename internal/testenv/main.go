@@ -101,6 +101,17 @@ func New(t testing.TB) *Env {
 	return env
 }
 
+// Logs returns everything that controllers have logged in this test binary so far. A test looks there for what must never
+// be logged.
+func (e *Env) Logs() string {
+	e.t.Helper()
+	logs, err := os.ReadFile(shared.plane.logPath("controllers"))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return string(logs)
+}
+
 // StartCertManager runs cert-manager's controllers for the test's namespace until the test ends, or until the returned
 // function is called.
 func (e *Env) StartCertManager(opts CertManagerOptions) (stop func()) {

@@ -76,7 +76,7 @@ func (r *Reconciler) announce(ctx context.Context, before, after *v1alpha1.Regfi
 		if a.warning {
 			severity = corev1.EventTypeWarning
 		}
-		log.FromContext(ctx).Info(a.kind+" "+string(now.Status), "reason", now.Reason, "message", now.Message)
+		log.FromContext(ctx).Info("order changed", "condition", a.kind, "status", now.Status, "reason", now.Reason, "message", now.Message)
 		r.Recorder.Eventf(after, nil, severity, now.Reason, a.kind, "%s", now.Message)
 		if owner := metav1.GetControllerOf(cr); a.warning && owner != nil && owner.Kind == cmapi.CertificateKind {
 			r.Recorder.Eventf(&cmapi.Certificate{
