@@ -5,11 +5,15 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
@@ -65,6 +69,12 @@ func run(args []string) error {
 	if o.ClusterResourceNamespace == "" {
 		return fmt.Errorf("--cluster-resource-namespace is needed outside a pod: the namespace of the Secrets of RegfishClusterIssuers")
 	}
+	if o.PollInterval < time.Second {
+		return fmt.Errorf("--poll-interval %s: it has to be a second at least", o.PollInterval)
+	}
+	if o.Concurrency < 1 {
+		return fmt.Errorf("--concurrency %d: it has to be 1 at least", o.Concurrency)
+	}
 	o.Namespaces, o.ConsoleHosts = list(namespaces), list(strings.ToLower(hosts))
 	for _, raw := range list(endpoints) {
 		endpoint, err := regfish.CanonicalEndpoint(raw)
@@ -80,7 +90,11 @@ func run(args []string) error {
 	if o.REST, err = ctrl.GetConfig(); err != nil {
 		return fmt.Errorf("find the API server: %w", err)
 	}
-	return operator.Run(ctrl.SetupSignalHandler(), o)
+	// A second signal must not end the process: an order that is cut in half is an
+	// unknown outcome. What must end at once is killed.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return operator.Run(ctx, o)
 }
 
 // list splits a comma-separated flag.

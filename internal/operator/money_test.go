@@ -202,62 +202,86 @@ func (c hookedClient) Create(ctx context.Context, obj client.Object, opts ...cli
 
 // TestCrashAtEveryWrite: a process that dies at any of its writes, before or after
 // the API server took it, is followed by another. Nothing is bought twice, nothing is
-// lost, and where the outcome is known the request is answered.
+// lost, and wherever the outcome of the order is in the ledger the request is issued.
 func TestCrashAtEveryWrite(t *testing.T) {
-	for n := 1; n <= 12; n++ {
-		for _, point := range []testenv.CrashPoint{testenv.BeforeWrite, testenv.AfterWrite} {
-			t.Run(fmt.Sprintf("write %d point %d", n, point), func(t *testing.T) {
-				w := newWorld(t)
-				w.automateDNS()
-				crashing := make(chan *testenv.CrashingClient, 1)
-				ctx, cancel := context.WithCancel(context.Background())
-				defer cancel()
-				o := w.options()
-				o.Wrap = func(c client.Client) client.Client {
-					crash := testenv.Crash(c, n, point)
-					crashing <- crash
-					return crash
-				}
-				go func() { _ = operator.Run(ctx, o) }()
-				crash := <-crashing
-				cr := w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
-				w.eventually("the process dies or the request is issued", func() error {
-					if err := w.get(cr); err != nil {
-						return err
-					}
-					if crash.Crashed() || len(cr.Status.Certificate) > 0 {
-						return nil
-					}
-					return fmt.Errorf("neither")
-				})
-				cancel()
-				w.run()
-				w.eventually("the request is issued, or held because the outcome is unknown", func() error {
-					if err := w.get(cr); err != nil {
-						return err
-					}
-					if len(cr.Status.Certificate) > 0 {
-						w.verify(cr.Status.Certificate, "www.example.com")
-						return nil
-					}
-					o := &v1alpha1.RegfishOrder{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "www"}}
-					if err := w.get(o); err != nil {
-						return err
-					}
-					if !heldFor(v1alpha1.ReasonAmbiguousOutcome)(o) {
-						return fmt.Errorf("order %+v", o.Status)
-					}
-					return nil
-				})
-				if sold := len(w.vendor.Purchases()); sold > 1 {
-					t.Errorf("the vendor bills %d", sold)
-				}
-				if sent := w.vendor.Calls()[string(simulator.EndpointOrder)]; sent > 1 {
-					t.Errorf("%d orders were sent", sent)
-				}
-			})
+	const more = 40 // than any run has writes
+	for _, point := range []testenv.CrashPoint{testenv.BeforeWrite, testenv.AfterWrite} {
+		for n, crashed := 1, true; crashed; n++ {
+			if n > more {
+				t.Fatalf("still crashing at write %d", n)
+			}
+			t.Run(fmt.Sprintf("write %d point %d", n, point), func(t *testing.T) { crashed = crashAt(t, n, point) })
 		}
 	}
+}
+
+// crashAt runs a process that crashes at its nth write and then another one. It
+// reports whether the first got as far as that write.
+func crashAt(t *testing.T, n int, point testenv.CrashPoint) bool {
+	w := newWorld(t)
+	w.automateDNS()
+	crashing := make(chan *testenv.CrashingClient, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	o := w.options()
+	o.Wrap = func(c client.Client) client.Client {
+		crash := testenv.Crash(c, n, point)
+		crashing <- crash
+		return crash
+	}
+	go func() { _ = operator.Run(ctx, o) }()
+	crash := <-crashing
+	cr := w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+	shown := func() error {
+		o := &v1alpha1.RegfishOrder{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "www"}}
+		if err := w.get(o); err != nil {
+			return err
+		}
+		if o.Status.State != v1alpha1.StateIssued {
+			return fmt.Errorf("order is %s: %s", o.Status.State, o.Status.Message)
+		}
+		return nil
+	}
+	w.eventually("the process dies or the order is issued", func() error {
+		if crash.Crashed() {
+			return nil
+		}
+		return shown()
+	})
+	if !crash.Crashed() {
+		w.bought(1)
+		return false
+	}
+	cancel()
+	w.run()
+	w.eventually("the request is issued, or held because no outcome is recorded", func() error {
+		if err := w.get(cr); err != nil {
+			return err
+		}
+		if len(cr.Status.Certificate) > 0 {
+			w.verify(cr.Status.Certificate, "www.example.com")
+			return shown()
+		}
+		ps := w.purchases()
+		if len(ps) != 1 || ps[0].Spec.CertificateID != "" || ps[0].Spec.Attempts[0].Outcome != nil {
+			return fmt.Errorf("not issued, and the ledger has %+v", ps)
+		}
+		o := &v1alpha1.RegfishOrder{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "www"}}
+		if err := w.get(o); err != nil {
+			return err
+		}
+		if !heldFor(v1alpha1.ReasonAmbiguousOutcome)(o) {
+			return fmt.Errorf("order %+v", o.Status)
+		}
+		return nil
+	})
+	if sold := len(w.vendor.Purchases()); sold > 1 {
+		t.Errorf("the vendor bills %d", sold)
+	}
+	if sent := w.vendor.Calls()[string(simulator.EndpointOrder)]; sent > 1 {
+		t.Errorf("%d orders were sent", sent)
+	}
+	return true
 }
 
 // TestPurchaseLimit: what exceeds the limit waits and says until when, across a

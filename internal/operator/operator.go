@@ -52,7 +52,7 @@ const LeaseName = "regfish-issuer"
 
 // SecretReaderRole is the ClusterRole that lets the controller read Secrets in the
 // namespaces it is bound in.
-const SecretReaderRole = "regfish-issuer-secret-reader" //nolint:gosec // the name of a role
+const SecretReaderRole = "regfish-issuer-secret-reader"
 
 // The leader election is slow on purpose: an order is worth more than a minute, and
 // an overloaded API server must not make the leader change.
@@ -239,11 +239,10 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 		return nil, err
 	}
 	return spender, mgr.AddReadyzCheck("cache", func(req *http.Request) error {
-		if ctx, cancel := context.WithTimeout(req.Context(), time.Second); !mgr.GetCache().WaitForCacheSync(ctx) {
-			cancel()
+		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
 			return errors.New("the cache is not filled yet")
-		} else {
-			cancel()
 		}
 		return nil
 	})
@@ -251,8 +250,8 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 
 func reconcilers(mgr ctrl.Manager, o Options, writer client.Client, spender *purchase.Spender, resolver *credentials.Resolver, ledger v1alpha1.Ledger) error {
 	for _, r := range []interface{ Register(ctrl.Manager) error }{
-		issuer.New(v1alpha1.KindIssuer, issuerOptions(writer, resolver, ledger)),
-		issuer.New(v1alpha1.KindClusterIssuer, issuerOptions(writer, resolver, ledger)),
+		issuer.New(v1alpha1.KindIssuer, issuerOptions(o, writer, resolver, ledger)),
+		issuer.New(v1alpha1.KindClusterIssuer, issuerOptions(o, writer, resolver, ledger)),
 		request.New(request.Options{Client: writer, Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
 		order.New(order.Options{Client: writer, Spender: spender, Recorder: mgr.GetEventRecorder(controller.Component), Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
 		purchasecontroller.New(purchasecontroller.Options{Client: writer, Spender: spender, Clock: clock.RealClock{}, Concurrency: o.Concurrency, Look: o.PollInterval, WriterGrace: o.WriterGrace}),
@@ -264,9 +263,9 @@ func reconcilers(mgr ctrl.Manager, o Options, writer client.Client, spender *pur
 	return nil
 }
 
-func issuerOptions(writer client.Client, resolver *credentials.Resolver, ledger v1alpha1.Ledger) issuer.Options {
+func issuerOptions(o Options, writer client.Client, resolver *credentials.Resolver, ledger v1alpha1.Ledger) issuer.Options {
 	return issuer.Options{
-		Client: writer, Ledger: ledger, Clock: clock.RealClock{},
+		Client: writer, Ledger: ledger, Clock: clock.RealClock{}, Concurrency: o.Concurrency,
 		Connect: func(ctx context.Context, i v1alpha1.Issuer) (issuer.Vendor, error) {
 			c, err := resolver.Client(ctx, i)
 			if err != nil {

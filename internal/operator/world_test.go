@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -143,7 +144,7 @@ func (w *world) run(change ...func(*operator.Options)) (stop func()) {
 		}
 		stopped = true
 		cancel()
-		if err := <-ended; err != nil {
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 			w.t.Errorf("controller ended: %v", err)
 		}
 	}

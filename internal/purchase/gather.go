@@ -5,6 +5,7 @@ package purchase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -59,8 +60,9 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 	}
 	f.Want = want(cr, request)
 	if issuer == nil {
-		f.Issuer = notReady("there is no %s; create it, or correct spec.issuerRef of the Certificate.", f.Want.Issuer)
-		return f, nil, nil
+		f.Issuer = notReady("there is no %s; create it, or correct spec.issuerRef.", f.Want.Issuer)
+		f.Purchases, err = g.ofBeneficiary(ctx, reader, f.Want)
+		return f, nil, errors.Join(err, g.complete(ctx, reader, cached == nil, cr, &f))
 	}
 	f.Issuer = g.ready(issuer)
 	f.Slots, _ = SlotsOf(issuer, nil, now)
@@ -72,35 +74,39 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 	}
 	if f.Want.Endpoint, err = g.Endpoint(issuer); err != nil {
 		f.Issuer = notReady("%s is not ready: %v", f.Want.Issuer, err)
-		return f, issuer, nil
+		f.Purchases, err = g.ofBeneficiary(ctx, reader, f.Want)
+		return f, issuer, errors.Join(err, g.complete(ctx, reader, cached == nil, cr, &f))
 	}
 	if f.Purchases, err = g.list(ctx, reader, client.MatchingFields{FieldNamesHash: f.Want.NamesHash()}); err != nil {
 		return Facts{}, nil, err
 	}
-	b := f.Want.Beneficiary
-	if f.Elsewhere, err = g.list(ctx, reader, client.MatchingFields{FieldNamespace: b.Namespace, FieldCertificateName: b.CertificateName}); err != nil {
+	if f.Elsewhere, err = g.ofBeneficiary(ctx, reader, f.Want); err != nil {
 		return Facts{}, nil, err
 	}
 	f.Elsewhere = slices.DeleteFunc(f.Elsewhere, func(p v1alpha1.RegfishPurchase) bool { return p.Spec.Endpoint == f.Want.Endpoint })
-	needCertificate := cached == nil
+	return f, issuer, g.complete(ctx, reader, cached == nil, cr, &f)
+}
+
+// complete reads what the purchases make necessary to know.
+func (g *Gatherer) complete(ctx context.Context, reader client.Reader, needCertificate bool, cr *cmapi.CertificateRequest, f *Facts) error {
 	for i := range f.Purchases {
 		p := &f.Purchases[i]
 		if phaseOf(p) == phaseUnplaced {
 			live, err := RequestLive(ctx, reader, p)
 			if err != nil {
-				return Facts{}, nil, err
+				return err
 			}
 			_, uid := requestOf(p)
 			f.Live[uid] = live
 		}
 		needCertificate = needCertificate || (issued(p) && serves(p, f.Want))
 	}
-	if needCertificate {
-		if f.Certificate, err = g.certificate(ctx, cr); err != nil {
-			return Facts{}, nil, err
-		}
+	if !needCertificate {
+		return nil
 	}
-	return f, issuer, nil
+	var err error
+	f.Certificate, err = g.certificate(ctx, cr)
+	return err
 }
 
 // want is what the request itself says; the issuer adds the rest.
@@ -129,13 +135,21 @@ func (g *Gatherer) ready(issuer v1alpha1.Issuer) *IssuerProblem {
 	case c.Status != metav1.ConditionTrue:
 		return notReady("%s is not ready (%s): %s", ref, c.Reason, c.Message)
 	case issuer.GetStatus().Ledger == nil || issuer.GetStatus().Ledger.NamespaceUID != g.LedgerUID || issuer.GetStatus().Ledger.Namespace != g.Ledger:
-		return notReady("the ledger of %s is another one than this controller's.", ref)
+		return notReady("the ledger of %s is another one than this controller's: another installation serves it, and one of the two has to be removed.", ref)
 	}
 	return nil
 }
 
 func notReady(format string, args ...any) *IssuerProblem {
 	return &IssuerProblem{Reason: v1alpha1.ReasonIssuerNotReady, Message: fmt.Sprintf(format, args...)}
+}
+
+// ofBeneficiary reads the purchases that were made for the beneficiary and the names of
+// w, at whatever endpoint. What was paid for is shown and followed also while the issuer is
+// gone or names another endpoint.
+func (g *Gatherer) ofBeneficiary(ctx context.Context, reader client.Reader, w Want) ([]v1alpha1.RegfishPurchase, error) {
+	found, err := g.list(ctx, reader, client.MatchingFields{FieldNamespace: w.Beneficiary.Namespace, FieldCertificateName: w.Beneficiary.CertificateName})
+	return slices.DeleteFunc(found, func(p v1alpha1.RegfishPurchase) bool { return !sameNames(&p, w) }), err
 }
 
 // list reads the purchases that the fields select.

@@ -218,6 +218,41 @@ func TestFacts(t *testing.T) {
 	}
 }
 
+// While the issuer is gone or may not be called, nothing is bought, and what was
+// paid for is followed all the same.
+func TestFactsWithoutAnIssuer(t *testing.T) {
+	for name, change := range map[string]func(*v1alpha1.RegfishClusterIssuer){
+		"gone":        func(i *v1alpha1.RegfishClusterIssuer) { i.Name = "other" },
+		"not allowed": func(i *v1alpha1.RegfishClusterIssuer) { i.Spec.URL = "http://insecure.example" },
+	} {
+		cr := shopWWW(t)
+		mine := record(t, 1, placed("C1", time.Hour))
+		mine.Spec.Request = cr.Spec.Request
+		before := record(t, 1, elsewhere, forKey(t, keyB), placed("C2", days(40)))
+		before.Name, before.Spec.NamesHash = "before-1", "fedcba9876543210"
+		strangers := record(t, 2, inNamespace("blog"), placed("C3", time.Hour))
+		issuer := readyIssuer(50)
+		change(issuer)
+		w := newWorld(t, issuer, cr, &mine, &before, &strangers)
+		s := w.spender("one", none)
+		f, _, err := s.Facts(t.Context(), nil, cr, preflighted(t, keyA, "www.example.com"), noon)
+		if err != nil || f.Issuer == nil || len(f.Purchases) != 2 {
+			t.Errorf("the issuer is %s: %v, issuer %v, error %v", name, describe(f.Purchases), f.Issuer, err)
+		}
+		if d := w.spend(s, cr); d.Step != StepFollow || d.Purchase.Spec.CertificateID != "C1" {
+			t.Errorf("the issuer is %s: step %d: %s", name, d.Step, d.Message)
+		}
+		other := approved(namespace, "www-2", "r2", csr(t, newKey(), "www.example.com"))
+		w.create(other)
+		if d := w.spend(s, other); d.Step != StepWait && d.Step != StepQueue {
+			t.Errorf("the issuer is %s, another key: step %d: %s", name, d.Step, d.Message)
+		}
+		if got := w.vendor.sent(); got != 0 {
+			t.Errorf("the issuer is %s: %d orders were placed", name, got)
+		}
+	}
+}
+
 // A request is of a Certificate only if cert-manager's own kind controls it.
 func TestWantBeneficiary(t *testing.T) {
 	for name, tt := range map[string]struct {

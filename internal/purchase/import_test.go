@@ -113,3 +113,21 @@ func TestSpendKnowsItsOwnOrdersInFlight(t *testing.T) {
 		t.Errorf("%d orders were placed, want 2", got)
 	}
 }
+
+// What was in the account before an open attempt is the result of none.
+func TestSpendDoesNotWaitForWhatWasThereBefore(t *testing.T) {
+	for name, tt := range map[string]struct {
+		baseline []string
+		want     Step
+	}{"it was there": {[]string{"X0", "X1"}, StepFollow}, "it was not there": {[]string{"X0"}, StepWait}} {
+		undecided := record(t, 1, forNames(t, "www.example.com", "api.example.com"), attempted(v1alpha1.OutcomeNotSent, days(4)), attempted(v1alpha1.OutcomeUnknown, days(3)))
+		undecided.Name, undecided.Spec.NamesHash = "other-1", "0123456789abcdef"
+		undecided.Spec.Attempts[1].BaselineIDs = tt.baseline
+		cr := shopWWW(t)
+		w := newWorld(t, readyIssuer(50), cr, &undecided)
+		w.vendor.account = []regfish.Certificate{issuedAtVendor("X1", noon.Add(-days(30)), noon.Add(days(169)), "www.example.com", "shop.example.com")}
+		if d := w.spend(w.spender("one", none), cr); d.Step != tt.want {
+			t.Errorf("%s: step %d: %s", name, d.Step, d.Message)
+		}
+	}
+}

@@ -102,6 +102,28 @@ func OrderStatus(before v1alpha1.OrderStatus, f OrderFacts) v1alpha1.OrderStatus
 	return s
 }
 
+// Handed returns the status of an order whose request has its certificate, whatever the
+// order said before: the process may have died between the two writes.
+func Handed(before v1alpha1.OrderStatus, d Delivery) v1alpha1.OrderStatus {
+	s := *before.DeepCopy()
+	s.DCV, s.CompletionURL = nil, ""
+	c := conditions{}
+	c.set(v1alpha1.ConditionPlaced, metav1.ConditionTrue, v1alpha1.ReasonPurchased, "regfish took the order.")
+	c.copy(before.Conditions, v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonNotRequired, "nobody has to act at regfish.")
+	if c[v1alpha1.ConditionActionRequired].Status == metav1.ConditionTrue {
+		c.set(v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonCompleted, "a person acted at regfish, and the order went on.")
+	}
+	c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionTrue, v1alpha1.ReasonPublished, "the names were validated.")
+	deliver(&s, c, d)
+	if placed := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionPlaced); placed != nil && placed.Status == metav1.ConditionTrue {
+		c.set(placed.Type, placed.Status, placed.Reason, placed.Message)
+	}
+	c.apply(&s.Conditions)
+	s.State = stateOf(s.Conditions, nil, s.Vendor)
+	s.Message = sentence(s.Conditions)
+	return s
+}
+
 // published says whose turn it is to publish which records.
 func published(s *v1alpha1.OrderStatus, c conditions, f OrderFacts, shown bool) {
 	p := f.Decision.Purchase

@@ -21,7 +21,7 @@ func looked(t testing.TB, c regfish.Certificate, changes ...change) *v1alpha1.Re
 	p := record(t, 1, append(changes, placed("C1", time.Hour))...)
 	p.CreationTimestamp = metav1.NewTime(noon)
 	c.ID = "C1"
-	p.Status = Observe(&p, Observation{Now: noon, Vendor: &c, RequestLive: true, MayShow: func(string) bool { return true }})
+	p.Status = Observe(&p, Observation{Vendor: &c, RequestLive: true, MayShow: func(string) bool { return true }})
 	return &p
 }
 
@@ -63,7 +63,7 @@ func TestOrderStatus(t *testing.T) {
 	previous := looked(t, withValidation(record2...), forKey(t, keyB))
 	stranger := looked(t, regfish.Certificate{Status: regfish.StatusPending, ActionRequired: true, CompletionURL: "https://regfish.com/1", Validation: withValidation(record2...).Validation}, inNamespace("blog"))
 	unknown := record(t, 1, attempted(v1alpha1.OutcomeUnknown, time.Hour))
-	unknown.Status = Observe(&unknown, Observation{Now: noon})
+	unknown.Status = Observe(&unknown, Observation{})
 	fresh := record(t, 1, attempted("", time.Second))
 	first := contender("other", days(1), true, v1alpha1.DNSRecord{Name: "_a.example.com.", Type: "CNAME", Value: "else.example.net."})
 
@@ -223,7 +223,7 @@ func TestOrderStatusKeepsTransitionTimes(t *testing.T) {
 	past := metav1.NewTime(noon.Add(-time.Hour))
 	issued := looked(t, regfish.Certificate{Status: regfish.StatusIssued, CertificatePEMAvailable: true})
 	unknown := record(t, 1, attempted(v1alpha1.OutcomeUnknown, time.Hour))
-	unknown.Status = Observe(&unknown, Observation{Now: noon})
+	unknown.Status = Observe(&unknown, Observation{})
 	for name, f := range map[string]OrderFacts{
 		"waiting":   {Decision: Decision{Step: StepQueue, Reason: v1alpha1.ReasonIssuerNotReady, Message: "waits."}},
 		"held":      {Decision: Decision{Step: StepHold, Reason: v1alpha1.ReasonTooManyActions, Message: "three today."}},
@@ -239,6 +239,46 @@ func TestOrderStatusKeepsTransitionTimes(t *testing.T) {
 		}
 		if diff := cmp.Diff(before, OrderStatus(before, f)); diff != "" {
 			t.Errorf("an order that is %s changes when nothing does (-before +after):\n%s", name, diff)
+		}
+	}
+}
+
+// The process may die between the write that hands the certificate over and the
+// one that says so. The order then says it later, whatever it said before.
+func TestHanded(t *testing.T) {
+	d := Delivery{Done: true, SerialNumber: "ab", NotBefore: at(noon), NotAfter: at(noon.Add(days(199)))}
+	adopted := OrderStatus(v1alpha1.OrderStatus{}, OrderFacts{Want: wanted(t), Decision: Decision{Step: StepFollow, Purchase: func() *v1alpha1.RegfishPurchase {
+		p := record(t, 1, imported("C1"))
+		p.Status = Observe(&p, Observation{Vendor: &regfish.Certificate{ID: "C1", Status: regfish.StatusPending}})
+		return &p
+	}()}})
+	staged := OrderStatus(v1alpha1.OrderStatus{}, OrderFacts{Want: wanted(t), Decision: Decision{
+		Step: StepFollow, Purchase: looked(t, regfish.Certificate{Status: regfish.StatusPending, ActionRequired: true, CompletionURL: "https://regfish.com/1", Validation: withValidation(regfish.DNSRecord{Name: "_a.", Type: "CNAME", Value: "b."}).Validation}),
+	}})
+	held := OrderStatus(v1alpha1.OrderStatus{}, OrderFacts{Want: wanted(t), Decision: Decision{Step: StepHold, Reason: v1alpha1.ReasonTooManyActions, Message: "three today."}})
+	for name, tt := range map[string]struct {
+		before         v1alpha1.OrderStatus
+		placed, action string
+	}{
+		"nothing":                     {v1alpha1.OrderStatus{}, purchased, nobodyActs},
+		"that it waits":               {held, purchased, nobodyActs},
+		"that a person has to act":    {staged, purchased, "False/Completed"},
+		"that it was adopted":         {adopted, "True/Adopted", nobodyActs},
+		"that it has the certificate": {Handed(staged, d), purchased, "False/Completed"},
+	} {
+		s := Handed(tt.before, d)
+		want := summary{State: v1alpha1.StateIssued, Placed: tt.placed, Held: notHeld, Action: tt.action, Issued: "True/Issued"}
+		if diff := cmp.Diff(want, summaryOf(v1alpha1.PurchaseStatus{State: s.State, Conditions: s.Conditions})); diff != "" {
+			t.Errorf("an order that said %s (-want +got):\n%s", name, diff)
+		}
+		if s.DCV != nil || s.CompletionURL != "" || s.SerialNumber != "ab" || s.NotAfter == nil || condition(s.Conditions, v1alpha1.ConditionValidationPublished) != "True/Published" {
+			t.Errorf("an order that said %s: %+v", name, s)
+		}
+		for _, fault := range conditionFaults(s.Conditions) {
+			t.Errorf("an order that said %s: %s", name, fault)
+		}
+		if diff := cmp.Diff(s, Handed(s, d)); diff != "" {
+			t.Errorf("an order that said %s changes when it is said again:\n%s", name, diff)
 		}
 	}
 }

@@ -52,27 +52,27 @@ func TestSpendRecordsTheOutcome(t *testing.T) {
 		},
 		"refused with 401": {
 			reason: "the issuer's owner has to mend the key", answer: answers(regfish.Rejected, regfish.KindUnauthorized, 401, "unknown key"),
-			want: tried{Result: v1alpha1.OutcomeRejected, Status: 401}, now: queued(time.Minute), refusal: v1alpha1.ReasonKeyRejected, state: v1alpha1.StateQueued, later: StepRetry,
+			want: tried{Result: v1alpha1.OutcomeRejected, Status: 401}, now: queued(v1alpha1.ReasonIssuerNotReady), refusal: v1alpha1.ReasonKeyRejected, state: v1alpha1.StateQueued, later: StepRetry,
 		},
 		"refused with 403": {
 			reason: "the issuer's owner has to mend the key's role", answer: answers(regfish.Rejected, regfish.KindForbidden, 403, "no role"),
-			want: tried{Result: v1alpha1.OutcomeRejected, Status: 403}, now: queued(time.Minute), refusal: v1alpha1.ReasonKeyForbidden, state: v1alpha1.StateQueued, later: StepRetry,
+			want: tried{Result: v1alpha1.OutcomeRejected, Status: 403}, now: queued(v1alpha1.ReasonIssuerNotReady), refusal: v1alpha1.ReasonKeyForbidden, state: v1alpha1.StateQueued, later: StepRetry,
 		},
 		"refused with 404": {
 			reason: "nothing was bought", answer: answers(regfish.Rejected, regfish.KindNotFound, 404, "no such sku"),
-			want: tried{Result: v1alpha1.OutcomeRejected, Status: 404}, now: queued(time.Minute), state: v1alpha1.StateQueued, later: StepRetry,
+			want: tried{Result: v1alpha1.OutcomeRejected, Status: 404}, now: queued(v1alpha1.ReasonIssuerNotReady), state: v1alpha1.StateQueued, later: StepRetry,
 		},
 		"refused with 409": {
 			reason: "an organization is missing, which the issuer's owner has to mend", answer: answers(regfish.Rejected, regfish.KindConflict, 409, "organization"),
-			want: tried{Result: v1alpha1.OutcomeRejected, Status: 409}, now: queued(time.Minute), refusal: v1alpha1.ReasonOrganizationRequired, state: v1alpha1.StateQueued, later: StepRetry,
+			want: tried{Result: v1alpha1.OutcomeRejected, Status: 409}, now: queued(v1alpha1.ReasonIssuerNotReady), refusal: v1alpha1.ReasonOrganizationRequired, state: v1alpha1.StateQueued, later: StepRetry,
 		},
 		"turned away with 429": {
 			reason: "it was answered before an order was made", answer: answers(regfish.NotSent, regfish.KindTooMany, 429, "slow down"),
-			want: tried{Result: v1alpha1.OutcomeNotSent, Status: 429}, now: queued(time.Minute), state: v1alpha1.StateQueued, later: StepRetry,
+			want: tried{Result: v1alpha1.OutcomeNotSent, Status: 429}, now: queued(v1alpha1.ReasonVendorUnavailable), state: v1alpha1.StateQueued, later: StepRetry,
 		},
 		"not connected": {
 			reason: "no byte left", answer: answers(regfish.NotSent, regfish.KindTransport, 0, "connection was refused"),
-			want: tried{Result: v1alpha1.OutcomeNotSent}, now: queued(time.Minute), state: v1alpha1.StateQueued, later: StepRetry,
+			want: tried{Result: v1alpha1.OutcomeNotSent}, now: queued(v1alpha1.ReasonVendorUnavailable), state: v1alpha1.StateQueued, later: StepRetry,
 		},
 		"no answer": {
 			reason: "it may have been placed", answer: answers(regfish.Unknown, regfish.KindTransport, 0, "no answer in time"),
@@ -164,8 +164,9 @@ func TestSpendRecordsTheOutcome(t *testing.T) {
 	}
 }
 
-func queued(pause time.Duration) verdict {
-	return verdict{Step: StepQueue, Purchase: 1, Reason: v1alpha1.ReasonVendorUnavailable, LookAgain: pause}
+// queued is the verdict that purchase 1 is tried again in a minute.
+func queued(reason string) verdict {
+	return verdict{Step: StepQueue, Purchase: 1, Reason: reason, LookAgain: time.Minute}
 }
 
 func TestSpendBoundsTheVendorsWords(t *testing.T) {
@@ -419,7 +420,7 @@ func TestCrashLeavesAnOpenAttempt(t *testing.T) {
 	if got := w.vendor.sent(); got != 1 {
 		t.Errorf("%d orders were placed", got)
 	}
-	if status := Observe(&p, Observation{Now: noon, RequestLive: true}); status.State != v1alpha1.StateHeld {
+	if status := Observe(&p, Observation{RequestLive: true}); status.State != v1alpha1.StateHeld {
 		t.Errorf("state %s", status.State)
 	}
 }

@@ -121,7 +121,7 @@ func sameKey(f Facts) (Decision, bool) {
 			}
 		case phaseRefused:
 			if a := lastAttempt(p); a != nil && a.Outcome.Final && a.RequestUID == f.Want.Beneficiary.RequestUID {
-				return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonRejected, Message: "regfish refused the order: " + a.Outcome.Message}, true
+				return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonRejected, Message: fmt.Sprintf("regfish refused the order (%s): change the Certificate, or sku or validityDays of %s.", strings.TrimSuffix(a.Outcome.Message, "."), p.Spec.IssuerRef)}, true
 			}
 		}
 	}
@@ -142,7 +142,7 @@ func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 	if n := len(p.Spec.Attempts) - 1; n < 6 {
 		pause = min(lastRetry, firstRetry<<n)
 	}
-	for _, rule := range []func(Facts) (Decision, bool){unreadableRecord, issuerReady} {
+	for _, rule := range []func(Facts) (Decision, bool){unreadableRecord, endpointChanged, issuerReady} {
 		if d, ok := rule(f); ok {
 			if d.Purchase == nil {
 				d.Purchase = p
@@ -152,7 +152,7 @@ func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 	}
 	if wait := last.Outcome.Time.Add(pause).Sub(f.Now); wait > 0 {
 		return Decision{
-			Step: StepQueue, Purchase: p, Reason: v1alpha1.ReasonVendorUnavailable, LookAgain: wait,
+			Step: StepQueue, Purchase: p, Reason: reasonOf(last), LookAgain: wait,
 			Message: fmt.Sprintf("attempt %d placed no order (%s); the next one follows after a pause of %s.", last.Number, last.Outcome.Message, pause),
 		}
 	}
@@ -223,7 +223,7 @@ func endpointChanged(f Facts) (Decision, bool) {
 			continue
 		}
 		return Decision{
-			Step: StepQueue, Reason: v1alpha1.ReasonEndpointChanged, LookAgain: wakeUp,
+			Step: StepQueue, Purchase: p, Reason: v1alpha1.ReasonEndpointChanged, LookAgain: wakeUp,
 			Message: fmt.Sprintf("RegfishPurchase %s for this Certificate was begun at %s, and spec.url of %s is %s now: set spec.url back, or finish or cancel that order at regfish.",
 				p.Name, p.Spec.Endpoint, f.Want.Issuer, f.Want.Endpoint),
 		}, true
@@ -274,7 +274,7 @@ func bounds(f Facts) (Decision, bool) {
 	if last != nil && failed(last) && !wasIssued(last) {
 		return Decision{
 			Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed,
-			Message: fmt.Sprintf("the last order for these names, %s, was placed and ended without a certificate (%s); a person has to find out why before another one is paid for.", last.Spec.CertificateID, strings.TrimSuffix(last.Status.Message, ".")),
+			Message: fmt.Sprintf("the last order for these names, %s, was placed and ended without a certificate (%s); find out why at regfish. Nothing more is bought for this Certificate by itself; a Certificate of another name starts anew.", last.Spec.CertificateID, strings.TrimSuffix(last.Status.Message, ".")),
 		}, true
 	}
 	return Decision{}, false
@@ -354,13 +354,13 @@ func unclaimed(f Facts) (Decision, bool) {
 		case pending(c.Certificate):
 			return Decision{
 				Step: StepHold, Reason: v1alpha1.ReasonUnclaimedOrder, LookAgain: lastRetry,
-				Message: fmt.Sprintf("the account has an order %s for a name of this request (status %q) that is in no record of this ledger; a person has to find out whose it is before another one is paid for.",
+				Message: fmt.Sprintf("the account has an order %s for a name of this request (status %q) that is in no record of this ledger: find out whose it is, and cancel it at regfish if it is nobody's. It is looked at again every hour.",
 					regfish.Sanitise(c.Certificate.ID, 64), regfish.Sanitise(c.Certificate.Status, 32)),
 			}, true
 		case c.Certificate.Status == regfish.StatusIssued && supersedes(f, c):
 			return Decision{
 				Step: StepHold, Reason: v1alpha1.ReasonUnclaimedOrder, LookAgain: lastRetry,
-				Message: fmt.Sprintf("the account has the certificate %s for exactly these names, newer than any in this ledger and with another key; a person has to find out whose it is before another one is paid for.",
+				Message: fmt.Sprintf("the account has the certificate %s for exactly these names, newer than any in this ledger and with another key: find out whose it is before another one is paid for. It is looked at again every hour.",
 					regfish.Sanitise(c.Certificate.ID, 64)),
 			}, true
 		}

@@ -58,7 +58,7 @@ func follows(reason string) verdict {
 }
 
 // movedAway is the verdict that the issuer's url has to be set back first.
-var movedAway = verdict{Step: StepQueue, Reason: v1alpha1.ReasonEndpointChanged, LookAgain: time.Minute}
+var movedAway = verdict{Step: StepQueue, Purchase: 1, Reason: v1alpha1.ReasonEndpointChanged, LookAgain: time.Minute}
 
 var (
 	buys = verdict{Step: StepBuy, Reason: v1alpha1.ReasonPlacing}
@@ -250,6 +250,12 @@ func TestPlan(t *testing.T) {
 				record(t, 1, attempted(v1alpha1.OutcomeNotSent, time.Hour)), record(t, 2, inNamespace("blog"), func(p *v1alpha1.RegfishPurchase) { p.Spec.RecordVersion = 2 }),
 			},
 			want: waits(2),
+		},
+		"does not try again while an order of this Certificate stands at the endpoint before": {
+			reason:    "the issuer's url was changed there and back",
+			purchases: one(attempted(v1alpha1.OutcomeNotSent, time.Hour)),
+			given:     func(f *Facts) { f.Elsewhere = one(elsewhere, placed("C1", time.Minute)) },
+			want:      movedAway,
 		},
 		"does not try again with an issuer that is not ready": {
 			reason:    "the key that was refused would be refused again",

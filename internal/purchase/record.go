@@ -203,7 +203,8 @@ func inLineage(p *v1alpha1.RegfishPurchase, w Want) bool {
 	if a.CertificateName == "" && a.RequestUID != b.RequestUID {
 		return false
 	}
-	return strings.EqualFold(p.Spec.SKU, w.SKU)
+	// Without an issuer it is not known what would be bought.
+	return w.SKU == "" || strings.EqualFold(p.Spec.SKU, w.SKU)
 }
 
 // inBounds reports whether p counts against the bounds of w: its lineage, and

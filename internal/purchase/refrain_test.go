@@ -8,6 +8,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -260,12 +261,19 @@ func TestSpendSendsNothingWhileSomethingIsUnknown(t *testing.T) {
 		given func(*world, *Spender)
 		step  Step // 0: an error
 		says  string
+		look  time.Duration // 0: a minute
 	}{
 		"the account cannot be listed": {
 			given: func(w *world, _ *Spender) {
 				w.vendor.unheard = &regfish.Error{Op: "list certificates", Kind: regfish.KindTransport, Message: "no answer in time"}
 			},
 			step: StepQueue, says: "no answer in time",
+		},
+		"the vendor asks to be left alone": {
+			given: func(w *world, _ *Spender) {
+				w.vendor.unheard = &regfish.Error{Op: "list certificates", Kind: regfish.KindTooMany, Status: 429, RetryAfter: 17 * time.Minute}
+			},
+			step: StepQueue, says: "429", look: 17 * time.Minute,
 		},
 		"a row without names cannot be read": {
 			given: func(w *world, _ *Spender) {
@@ -322,11 +330,39 @@ func TestSpendSendsNothingWhileSomethingIsUnknown(t *testing.T) {
 		if d.Step != tt.step || (tt.step == 0) != errors.Is(err, errServer) || !strings.Contains(d.Message, tt.says) {
 			t.Errorf("%s: step %d (%s), error %v", name, d.Step, d.Message, err)
 		}
-		if tt.step == StepQueue && d.LookAgain == 0 {
-			t.Errorf("%s: nobody is told when to look again", name)
+		if tt.look == 0 {
+			tt.look = time.Minute
+		}
+		if tt.step == StepQueue && d.LookAgain != tt.look {
+			t.Errorf("%s: it is looked at again after %s, want %s", name, d.LookAgain, tt.look)
 		}
 		if w.vendor.sent() != 0 || len(w.purchases()) != 0 || w.slots() != 0 {
 			t.Errorf("%s: %d orders, ledger %v, %d slots", name, w.vendor.sent(), describe(w.purchases()), w.slots())
 		}
+	}
+}
+
+// A wall clock that stands still or is set back does not keep the window open.
+func TestSpendMeasuresTheWindowByBothClocks(t *testing.T) {
+	for name, tt := range map[string]struct {
+		frozen time.Duration
+		sent   int
+	}{
+		"for as long as the window": {WriteWindow, 1}, "for longer": {WriteWindow + time.Millisecond, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cr := shopWWW(t)
+				w := newWorld(t, readyIssuer(50), cr)
+				w.vendor.before = func() {
+					<-time.After(tt.frozen)
+					w.clock.SetTime(noon.Add(-time.Hour))
+				}
+				w.spend(w.spender("one", none), cr)
+				if got := w.vendor.sent(); got != tt.sent {
+					t.Errorf("frozen %s, %d orders were placed, want %d", name, got, tt.sent)
+				}
+			})
+		})
 	}
 }

@@ -101,7 +101,7 @@ func (s *Spender) Spend(ctx context.Context, name types.NamespacedName, uid type
 		if regfish.KindOf(err) == regfish.KindNone {
 			return Decision{}, nil, err
 		}
-		return queue(&IssuerProblem{v1alpha1.ReasonVendorUnavailable, "regfish could not be asked what the account holds, so nothing is bought yet: " + err.Error()}), credentials.KeyProblem(issuer, err, "list certificates"), nil
+		return queue(&IssuerProblem{v1alpha1.ReasonVendorUnavailable, "regfish could not be asked what the account holds, so nothing is bought yet: " + err.Error()}).notBefore(err), credentials.KeyProblem(issuer, err, "list certificates"), nil
 	}
 	d = Plan(facts)
 	switch d.Step {
@@ -120,6 +120,12 @@ func (s *Spender) Spend(ctx context.Context, name types.NamespacedName, uid type
 
 func queue(p *IssuerProblem) Decision {
 	return Decision{Step: StepQueue, Reason: p.Reason, Message: p.Message, LookAgain: firstRetry}
+}
+
+// notBefore leaves the vendor alone for as long as it asked for.
+func (d Decision) notBefore(err error) Decision {
+	d.LookAgain = max(d.LookAgain, regfish.RetryAfter(err))
+	return d
 }
 
 // ErrGone says that the request is not there to be bought for any more.
@@ -548,7 +554,7 @@ func (s *Spender) tryRecord(ctx context.Context, p *v1alpha1.RegfishPurchase, nu
 // show writes what the answer said into the status, which saves the first look.
 // It may fail: looking will tell the same.
 func (s *Spender) show(ctx context.Context, issuer v1alpha1.Issuer, p *v1alpha1.RegfishPurchase, r regfish.OrderResult) {
-	o := Observation{Now: s.Clock.Now(), RequestLive: true, MayShow: func(u string) bool { return s.MayShow != nil && s.MayShow(issuer, u) }}
+	o := Observation{RequestLive: true, MayShow: func(u string) bool { return s.MayShow != nil && s.MayShow(issuer, u) }}
 	if r.Outcome == regfish.Accepted && r.Certificate.ID == p.Spec.CertificateID {
 		o.Vendor = &r.Certificate
 	}

@@ -240,7 +240,7 @@ func TestSpendWithoutAStatus(t *testing.T) {
 	if p.Spec.CertificateID != "ID0001" {
 		t.Errorf("%v", describe([]v1alpha1.RegfishPurchase{p}))
 	}
-	if p.Status = Observe(&p, Observation{Now: noon}); Resting(&p) {
+	if p.Status = Observe(&p, Observation{}); Resting(&p) {
 		t.Errorf("nobody looks at it again: %s", p.Status.Message)
 	}
 }

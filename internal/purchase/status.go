@@ -21,8 +21,6 @@ const maxMessage = 1024
 // Observation is what is known of a purchase beyond its record and its last
 // status. At most one of Vendor, NotFound and Unread is set.
 type Observation struct {
-	// Now is the time of the observation.
-	Now time.Time
 	// Vendor is the vendor's answer; nil if it was not asked.
 	Vendor *regfish.Certificate
 	// NotFound says that the vendor does not know the id; Key names the Secret
@@ -61,7 +59,7 @@ func Observe(p *v1alpha1.RegfishPurchase, o Observation) v1alpha1.PurchaseStatus
 	if o.Unread != nil && p.Spec.CertificateID != "" && s.State != v1alpha1.StateIssued && s.State != v1alpha1.StateFailed {
 		s.Message = bound(o.Unread.Message)
 	}
-	if o.Unwanted && p.Spec.CertificateID != "" && !resting(s.Conditions) {
+	if o.Unwanted && o.Unread == nil && p.Spec.CertificateID != "" && !resting(s.Conditions) {
 		s.Message = bound(unwantedMessage(p, s))
 	}
 	arrange(s.Conditions)
@@ -209,12 +207,18 @@ func unknownMessage(p *v1alpha1.RegfishPurchase) string {
 		a := &p.Spec.Attempts[i]
 		switch {
 		case a.Outcome == nil:
-			return fmt.Sprintf("attempt %d was begun at %s by a process that is gone; regfish may or may not have taken the order. A person has to look for it in the regfish account.", a.Number, a.Time.UTC().Format(time.RFC3339))
+			return fmt.Sprintf("attempt %d was begun at %s by a process that is gone; regfish may or may not have taken the order. %s", a.Number, a.Time.UTC().Format(time.RFC3339), whatToDo(p))
 		case a.Outcome.Result == v1alpha1.OutcomeUnknown, a.Outcome.Result == v1alpha1.OutcomeAccepted:
-			return fmt.Sprintf("attempt %d at %s may or may not have placed an order (%s). A person has to look for it in the regfish account.", a.Number, a.Time.UTC().Format(time.RFC3339), strings.TrimSuffix(a.Outcome.Message, "."))
+			return fmt.Sprintf("attempt %d at %s may or may not have placed an order (%s). %s", a.Number, a.Time.UTC().Format(time.RFC3339), strings.TrimSuffix(a.Outcome.Message, "."), whatToDo(p))
 		}
 	}
 	return "it cannot be told whether an order was placed."
+}
+
+// whatToDo is the way out of an unknown outcome. Deleting the record does not lose what
+// was bought: before anything is ordered again the account is searched.
+func whatToDo(p *v1alpha1.RegfishPurchase) string {
+	return fmt.Sprintf("Wait some minutes, look for it in the regfish account, then delete RegfishPurchase %s: the account is searched before anything is ordered again.", p.Name)
 }
 
 func hold(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation) {

@@ -60,7 +60,7 @@ func TestObserve(t *testing.T) {
 		for _, change := range changes {
 			change(c)
 		}
-		return Observation{Now: noon, Vendor: c, RequestLive: true, MayShow: func(u string) bool { return strings.HasPrefix(u, "https://regfish.com/") }}
+		return Observation{Vendor: c, RequestLive: true, MayShow: func(u string) bool { return strings.HasPrefix(u, "https://regfish.com/") }}
 	}
 	withPEM := func(c *regfish.Certificate) { c.CertificatePEMAvailable = true }
 	staged := func(page string) func(*regfish.Certificate) {
@@ -517,7 +517,7 @@ func TestObserveStandsWhateverTheVendorSays(t *testing.T) {
 	for range 150 {
 		p := records[random.IntN(len(records))]
 		for range 4 {
-			o := Observation{Now: noon, WriterAlive: random.IntN(2) == 0, RequestLive: random.IntN(2) == 0, Unwanted: random.IntN(4) == 0, MayShow: mayShow}
+			o := Observation{WriterAlive: random.IntN(2) == 0, RequestLive: random.IntN(2) == 0, Unwanted: random.IntN(4) == 0, MayShow: mayShow}
 			if p.Spec.CertificateID != "" {
 				switch random.IntN(4) {
 				case 0:

@@ -107,15 +107,13 @@ func (c *Client) Download(ctx context.Context, id string) ([]byte, error) {
 	if err != nil {
 		return nil, c.transportError(call.op, resp.StatusCode, err)
 	}
-	// The content type is not documented, so only those that cannot be PEM count.
+	// The content type is not documented, so only that of a web page counts.
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch {
 	case len(data) > maxDownloadBytes:
 		err = errTooLarge
 	case media == "text/html" || bytes.HasPrefix(bytes.TrimSpace(data), []byte("<")):
 		err = errHTML
-	case media == "application/json":
-		err = errNotPEM
 	case !bytes.Contains(data, []byte("-----BEGIN CERTIFICATE-----")):
 		err = errNotPEM
 	}

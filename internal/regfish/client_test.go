@@ -18,8 +18,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -388,6 +390,32 @@ func TestTransportErrors(t *testing.T) {
 	}
 }
 
+func TestClassify(t *testing.T) {
+	tests := map[string]struct {
+		err   error
+		class string
+		cause error
+	}{
+		"the kernel gave up":         {&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}, "no answer in time", context.DeadlineExceeded},
+		"the time of a read":         {os.ErrDeadlineExceeded, "no answer in time", context.DeadlineExceeded},
+		"a reset":                    {os.NewSyscallError("read", syscall.ECONNRESET), "connection was reset", nil},
+		"a broken pipe":              {os.NewSyscallError("write", syscall.EPIPE), "connection was reset", nil},
+		"no way to the host":         {os.NewSyscallError("connect", syscall.EHOSTUNREACH), "host cannot be reached", nil},
+		"no way to its network":      {os.NewSyscallError("connect", syscall.ENETUNREACH), "host cannot be reached", nil},
+		"a refused handshake":        {tls.AlertError(40), "TLS handshake was refused", nil},
+		"a name that is slow":        {&net.DNSError{Err: "i/o timeout", IsTimeout: true}, "no answer in time", context.DeadlineExceeded},
+		"what nobody has thought of": {errors.New("canary"), "connection failed", nil},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			class, cause := classify(fmt.Errorf("wrapped: %w", tc.err))
+			if class != tc.class || !errors.Is(cause, tc.cause) {
+				t.Errorf("class is %q and cause %v, want %q and %v", class, cause, tc.class, tc.cause)
+			}
+		})
+	}
+}
+
 // raw returns a handler that writes bytes to the connection and closes it.
 func raw(t *testing.T, text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -422,10 +450,8 @@ func TestTheEndOfAContextIsToldApart(t *testing.T) {
 		}
 	})
 	t.Run("timed out", func(t *testing.T) {
-		client := serve(t, func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that the client left
-			<-r.Context().Done()
-		}, func(c *Config) { c.Timeout = time.Millisecond })
+		client := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a request arrived: the time was over before") },
+			func(c *Config) { c.Timeout = time.Nanosecond })
 		for name, do := range reads {
 			if err := do(t.Context(), client); KindOf(err) != KindTransport || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%s: error is %v, want context.DeadlineExceeded: the client's own timeout bounds every call", name, err)

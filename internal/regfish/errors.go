@@ -102,6 +102,16 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// RetryAfter returns how long the vendor asked to be left alone in the first *Error in
+// err's chain, 0 if it did not.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
 // KindOf returns the kind of the first *Error in err's chain, else KindNone.
 func KindOf(err error) Kind {
 	var e *Error

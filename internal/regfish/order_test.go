@@ -77,6 +77,7 @@ func TestOrderOutcome(t *testing.T) {
 		"a refusal that names one": {reason: "A refusal that names an order is no refusal.", status: 409, media: jsonType, body: `{"success":false,"response":{"id":"A"}}`, want: Unknown, kind: KindConflict},
 		"a refusal with success":   {reason: "It contradicts itself.", status: 400, media: jsonType, body: `{"success":true}`, want: Unknown, kind: KindInvalid},
 		"too many, but an order":   {reason: "It contradicts itself.", status: 429, media: jsonType, body: accepted, want: Unknown, kind: KindTooMany},
+		"too many, but a success":  {reason: "It contradicts itself.", status: 429, media: jsonType, body: `{"success":true}`, want: Unknown, kind: KindTooMany},
 		"too many, as a web page":  {reason: "A gateway turned it away at the door.", status: 429, media: htmlType, body: htmlPage, want: NotSent, kind: KindTooMany},
 		"the vendor's words in a web page": {
 			reason: "The body counts, not what the header calls it.", status: 400, media: htmlType, body: refused, want: Rejected, kind: KindInvalid,

@@ -13,10 +13,14 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -48,6 +52,8 @@ type Options struct {
 	Ledger v1alpha1.Ledger
 	// Clock tells the time.
 	Clock clock.PassiveClock
+	// Concurrency is how many issuers are looked at once.
+	Concurrency int
 }
 
 // Reconciler checks the issuers of one kind.
@@ -67,10 +73,23 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	if r.kind == v1alpha1.KindClusterIssuer {
 		object = &v1alpha1.RegfishClusterIssuer{}
 	}
+	notReady := handler.Funcs{UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		// Whoever had an order refused makes the issuer not Ready; that is not to stand
+		// until the next look at an issuer that was Ready.
+		if ready(e.ObjectOld) && !ready(e.ObjectNew) {
+			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.ObjectNew)}, againWhileNotReady)
+		}
+	}}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named(strings.ToLower(r.kind)).
 		For(object, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(object, notReady).
+		WithOptions(ctrlcontroller.Options{MaxConcurrentReconciles: r.Concurrency}).
 		Complete(r)
+}
+
+func ready(o client.Object) bool {
+	return meta.IsStatusConditionTrue(o.(v1alpha1.Issuer).GetStatus().Conditions, v1alpha1.ConditionReady)
 }
 
 // Reconcile looks at one issuer.
@@ -121,19 +140,19 @@ func status(issuer v1alpha1.Issuer, f Findings, ledger v1alpha1.Ledger, made []v
 	// a re-created or restored issuer has forgotten it.
 	slots, buckets := purchase.SlotsOf(issuer, made, now)
 	s.Purchases = purchase.UsageOf(slots, buckets)
-	ready := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: issuer.GetGeneration()}
+	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: issuer.GetGeneration()}
 	switch {
 	case *s.Ledger != ledger:
-		ready.Reason = v1alpha1.ReasonLedgerElsewhere
-		ready.Message = fmt.Sprintf("the purchases of this issuer are recorded in namespace %s (uid %s), and this controller records in %s (uid %s): another installation serves it. Remove one of the two.",
+		c.Reason = v1alpha1.ReasonLedgerElsewhere
+		c.Message = fmt.Sprintf("the purchases of this issuer are recorded in namespace %s (uid %s), and this controller records in %s (uid %s): another installation serves it. Remove one of the two.",
 			s.Ledger.Namespace, s.Ledger.NamespaceUID, ledger.Namespace, ledger.NamespaceUID)
 	case f.Problem != nil:
-		ready.Reason, ready.Message = f.Problem.Reason, f.Problem.Message
+		c.Reason, c.Message = f.Problem.Reason, f.Problem.Message
 	default:
-		ready.Status, ready.Reason = metav1.ConditionTrue, v1alpha1.ReasonChecked
-		ready.Message = fmt.Sprintf("regfish accepts the key and offers %s.", s.Product.SKU)
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonChecked
+		c.Message = fmt.Sprintf("regfish accepts the key and offers %s.", s.Product.SKU)
 	}
-	ready.Message = regfish.Sanitise(ready.Message, maxMessage)
-	meta.SetStatusCondition(&s.Conditions, ready)
+	c.Message = regfish.Sanitise(c.Message, maxMessage)
+	meta.SetStatusCondition(&s.Conditions, c)
 	return s
 }

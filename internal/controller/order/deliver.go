@@ -5,6 +5,7 @@ package order
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/credentials"
 	"github.com/regfish/regfish-issuer/internal/pki"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/regfish"
@@ -42,13 +44,14 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	}
 	since := r.Clock.Now().Sub(issuedAt)
 	pause := min(lastFetch, max(firstFetch, since/4))
-	vendor, err := r.Spender.Connect(ctx, in.issuer)
+	vendor, issuer, err := r.seller(ctx, p)
 	if err != nil {
 		return later("the certificate is issued and cannot be fetched", err, pause)
 	}
 	now, err := vendor.Certificate(ctx, p.Spec.CertificateID)
 	if err != nil {
-		return later("the certificate is issued and cannot be fetched", err, pause)
+		d, _, _ := later("the certificate is issued and cannot be fetched", err, pause)
+		return d, pause, r.missed(ctx, issuer, p, err)
 	}
 	if !purchase.Usable(now) {
 		// What the vendor says has changed since the purchase was looked at: the
@@ -75,7 +78,40 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	if err := r.publish(ctx, in, bundle); err != nil {
 		return nil, 0, err
 	}
-	return done(bundle), 0, r.clear(ctx, p, bundle)
+	return done(bundle.Leaf), 0, r.clear(ctx, p, bundle)
+}
+
+// seller connects to where p was bought, with the key of the issuer that it was bought
+// with: the request may name another one by now, of another account.
+func (r *Reconciler) seller(ctx context.Context, p *v1alpha1.RegfishPurchase) (purchase.Vendor, v1alpha1.Issuer, error) {
+	issuer, err := purchase.LookUpIssuer(ctx, r.Client, p.Spec.IssuerRef)
+	if err != nil {
+		return nil, nil, err
+	}
+	if issuer == nil {
+		return nil, nil, fmt.Errorf("there is no %s, which %s was bought with; create it again", p.Spec.IssuerRef, p.Spec.CertificateID)
+	}
+	if endpoint, err := r.Spender.Endpoint(issuer); err != nil {
+		return nil, nil, err
+	} else if endpoint != p.Spec.Endpoint {
+		return nil, nil, fmt.Errorf("%s was bought at %s, and spec.url of %s is %s now; set spec.url back", p.Spec.CertificateID, p.Spec.Endpoint, p.Spec.IssuerRef, endpoint)
+	}
+	vendor, err := r.Spender.Connect(ctx, issuer)
+	return vendor, issuer, err
+}
+
+// missed records what it means that the vendor did not show a certificate that it
+// issued: the key may be of another account, or not be accepted any more.
+func (r *Reconciler) missed(ctx context.Context, issuer v1alpha1.Issuer, p *v1alpha1.RegfishPurchase, err error) error {
+	if regfish.KindOf(err) == regfish.KindNotFound {
+		return r.patch(ctx, p, purchase.Observe(p, purchase.Observation{
+			NotFound: true, RequestLive: true, Key: fmt.Sprintf("Secret %q of %s", issuer.GetSpec().APIKeySecretRef.Name, p.Spec.IssuerRef),
+		}))
+	}
+	if problem := credentials.KeyProblem(issuer, err, "read certificates"); problem != nil {
+		return r.blame(ctx, issuer, *problem)
+	}
+	return nil
 }
 
 // later says what the hand-over waits for; the error is no error of ours.
@@ -93,9 +129,9 @@ func (r *Reconciler) expect(in *input, p *v1alpha1.RegfishPurchase) pki.Expect {
 	return e
 }
 
-func done(b *pki.Bundle) *purchase.Delivery {
-	notBefore, notAfter := metav1.NewTime(b.Leaf.NotBefore), metav1.NewTime(b.Leaf.NotAfter)
-	return &purchase.Delivery{Done: true, SerialNumber: fmt.Sprintf("%x", b.Leaf.SerialNumber), NotBefore: &notBefore, NotAfter: &notAfter}
+func done(leaf *x509.Certificate) *purchase.Delivery {
+	notBefore, notAfter := metav1.NewTime(leaf.NotBefore), metav1.NewTime(leaf.NotAfter)
+	return &purchase.Delivery{Done: true, SerialNumber: fmt.Sprintf("%x", leaf.SerialNumber), NotBefore: &notBefore, NotAfter: &notAfter}
 }
 
 // publish hands the certificate to the request and makes it Ready, in one write
@@ -105,6 +141,11 @@ func (r *Reconciler) publish(ctx context.Context, in *input, b *pki.Bundle) erro
 	cr := in.request.DeepCopy()
 	cr.Status.Certificate, cr.Status.CA = b.Certificate, b.CA
 	cmutil.SetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "the certificate was bought at regfish and verified.")
+	// What the order says now does not reach a request that is answered.
+	const action = cmapi.CertificateRequestConditionType(v1alpha1.ConditionActionRequired)
+	if c := cmutil.GetCertificateRequestCondition(cr, action); c != nil && c.Status == cmmeta.ConditionTrue {
+		cmutil.SetCertificateRequestCondition(cr, action, cmmeta.ConditionFalse, v1alpha1.ReasonCompleted, "a person acted at regfish, and the order went on.")
+	}
 	if err := r.Client.Status().Patch(ctx, cr, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("hand the certificate to the request: %w", err)
 	}
@@ -125,7 +166,7 @@ func (r *Reconciler) clear(ctx context.Context, p *v1alpha1.RegfishPurchase, b *
 		s = purchase.Refuse(p, "")
 	}
 	if s.NotBefore == nil || s.NotAfter == nil {
-		d := done(b)
+		d := done(b.Leaf)
 		s.NotBefore, s.NotAfter = d.NotBefore, d.NotAfter
 	}
 	return r.patch(ctx, p, s)
@@ -133,7 +174,7 @@ func (r *Reconciler) clear(ctx context.Context, p *v1alpha1.RegfishPurchase, b *
 
 // tell records what the vendor says of p now.
 func (r *Reconciler) tell(ctx context.Context, p *v1alpha1.RegfishPurchase, c regfish.Certificate) error {
-	return r.patch(ctx, p, purchase.Observe(p, purchase.Observation{Now: r.Clock.Now(), Vendor: &c, RequestLive: true}))
+	return r.patch(ctx, p, purchase.Observe(p, purchase.Observation{Vendor: &c, RequestLive: true, MayShow: func(string) bool { return false }}))
 }
 
 func (r *Reconciler) patch(ctx context.Context, p *v1alpha1.RegfishPurchase, s v1alpha1.PurchaseStatus) error {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -66,8 +65,10 @@ func (r *Reconciler) spend(ctx context.Context, in *input) (outcome, error) {
 	}
 	switch d.Step {
 	case purchase.StepHold, purchase.StepQueue, purchase.StepWait:
-		if d.LookAgain > 0 {
-			r.pauses.set(in.order.UID, r.Clock.Now().Add(d.LookAgain))
+		// A decision about a purchase was made on the ledger, whose events tell when it
+		// changes. One without was made on what the vendor said.
+		if d.LookAgain > 0 && d.Purchase == nil {
+			r.pauses.set(client.ObjectKeyFromObject(in.order), in.order.UID, r.Clock.Now().Add(d.LookAgain))
 		}
 	case purchase.StepBuy, purchase.StepRetry, purchase.StepImport, purchase.StepFollow, purchase.StepDeliver, purchase.StepFail:
 	}
@@ -112,10 +113,8 @@ func (r *Reconciler) keepPlan(ctx context.Context, in *input, d purchase.Decisio
 	}
 	if plan == nil {
 		plan = purchase.New(in.facts.Want, r.Spender.Ledger, 0)
-		if err := r.Client.Create(ctx, plan); err != nil && !apierrors.IsAlreadyExists(err) {
+		if err := r.Client.Create(ctx, plan); err != nil {
 			return fmt.Errorf("create plan: %w", err)
-		} else if err != nil {
-			return err
 		}
 	}
 	before := plan.DeepCopy()

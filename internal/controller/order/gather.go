@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 
+	cmutil "github.com/cert-manager/cert-manager/pkg/api/util"
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -50,6 +51,30 @@ func (r *Reconciler) gather(ctx context.Context, o *v1alpha1.RegfishOrder) (*inp
 	var err error
 	in.facts, in.issuer, err = r.Spender.Facts(ctx, r.Client, in.request, csr, r.Clock.Now())
 	return in, err
+}
+
+// finish shows on the order that its request has the certificate, if it does: the
+// write that hands it over comes before the one that says so, and the process may have
+// died in between. It reports whether the request has it.
+func (r *Reconciler) finish(ctx context.Context, o *v1alpha1.RegfishOrder) (bool, error) {
+	var cr cmapi.CertificateRequest
+	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(o), &cr); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	if cr.UID != o.Spec.RequestRef.UID || cmutil.CertificateRequestReadyReason(&cr) != cmapi.CertificateRequestReasonIssued {
+		return false, nil
+	}
+	leaf, err := pki.ParseLeaf(cr.Status.Certificate)
+	if err != nil || o.Status.State == v1alpha1.StateIssued {
+		return true, nil //nolint:nilerr // a certificate that is not ours to judge any more
+	}
+	before := o.DeepCopy()
+	o.Status = purchase.Handed(before.Status, *done(leaf))
+	if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return true, err
+	}
+	r.announce(ctx, before, o, &cr)
+	return true, nil
 }
 
 // contenders are the purchases that want a record at a name where p wants one, p

@@ -56,7 +56,11 @@ func New(o Options) *Reconciler { return &Reconciler{Options: o} }
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	var o v1alpha1.RegfishOrder
 	if err := r.Client.Get(ctx, req.NamespacedName, &o); err != nil {
+		r.pauses.forget(req.NamespacedName)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if handed, err := r.finish(ctx, &o); handed || err != nil {
+		return controller.Again(err)
 	}
 	in, err := r.gather(ctx, &o)
 	if err != nil || in == nil {
@@ -64,7 +68,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	d := purchase.Plan(in.facts)
 	if d.Step == purchase.StepBuy || d.Step == purchase.StepRetry {
-		if left := r.pauses.left(o.UID, r.Clock.Now()); left > 0 {
+		if left := r.pauses.left(req.NamespacedName, o.UID, r.Clock.Now()); left > 0 {
 			// Asked a moment ago, and the answer stands in the status.
 			return reconcile.Result{RequeueAfter: left}, nil
 		}
@@ -80,25 +84,34 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 // made again. Losing them in a restart costs one call for each order.
 type pauses struct {
 	mu    sync.Mutex
-	until map[types.UID]time.Time
+	until map[types.NamespacedName]pause
 }
 
-func (p *pauses) left(uid types.UID, now time.Time) time.Duration {
+type pause struct {
+	uid types.UID
+	end time.Time
+}
+
+func (p *pauses) left(name types.NamespacedName, uid types.UID, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	until, ok := p.until[uid]
-	if left := until.Sub(now); ok && left > 0 {
-		return left
+	if until, ok := p.until[name]; ok && until.uid == uid {
+		return max(0, until.end.Sub(now))
 	}
-	delete(p.until, uid)
 	return 0
 }
 
-func (p *pauses) set(uid types.UID, until time.Time) {
+func (p *pauses) set(name types.NamespacedName, uid types.UID, end time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.until == nil {
-		p.until = map[types.UID]time.Time{}
+		p.until = map[types.NamespacedName]pause{}
 	}
-	p.until[uid] = until
+	p.until[name] = pause{uid, end}
+}
+
+func (p *pauses) forget(name types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.until, name)
 }

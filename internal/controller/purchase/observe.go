@@ -24,8 +24,8 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 	now := r.Clock.Now()
 	name := client.ObjectKeyFromObject(p)
 	age := now.Sub(p.CreationTimestamp.Time)
-	known := r.seen.since(name, now)
-	o := purchase.Observation{Now: now}
+	known := r.seen.since(name, len(p.Spec.Attempts), now)
+	o := purchase.Observation{}
 	if p.Spec.CertificateID == "" {
 		var err error
 		if o.RequestLive, err = purchase.RequestLive(ctx, r.Spender.Live, p); err != nil {
@@ -57,43 +57,46 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 		r.seen.look(name, now.Add(next))
 		return o, next, nil
 	}
+	wait, err := r.ask(ctx, p, &o)
+	next = max(next, wait)
 	r.seen.look(name, now.Add(next))
-	return o, next, r.ask(ctx, p, &o)
+	return o, next, err
 }
 
-// ask asks the vendor about p. It is asked only at the endpoint that the purchase
-// was made at: a key must not go to another host.
-func (r *Reconciler) ask(ctx context.Context, p *v1alpha1.RegfishPurchase, o *purchase.Observation) error {
+// ask asks the vendor about p, and returns how long it asks to be left alone. It is
+// asked only at the endpoint that the purchase was made at: a key must not go to another
+// host.
+func (r *Reconciler) ask(ctx context.Context, p *v1alpha1.RegfishPurchase, o *purchase.Observation) (time.Duration, error) {
 	issuer, err := purchase.LookUpIssuer(ctx, r.Client, p.Spec.IssuerRef)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if issuer == nil {
 		o.Unread = notReady("order %s goes on at regfish and cannot be followed: there is no %s; create it again.", p.Spec.CertificateID, p.Spec.IssuerRef)
-		return nil
+		return 0, nil
 	}
 	endpoint, err := r.Spender.Endpoint(issuer)
 	if err == nil && endpoint != p.Spec.Endpoint {
 		o.Unread = &purchase.IssuerProblem{Reason: v1alpha1.ReasonEndpointChanged, Message: fmt.Sprintf(
 			"order %s was placed at %s, and spec.url of %s is %s now: nothing is sent to either; set spec.url back, or finish the order at regfish.",
 			p.Spec.CertificateID, p.Spec.Endpoint, p.Spec.IssuerRef, endpoint)}
-		return nil
+		return 0, nil
 	}
 	vendor, err := r.Spender.Connect(ctx, issuer)
 	var problem *credentials.Problem
 	if errors.As(err, &problem) {
 		o.Unread = notReady("order %s cannot be followed: %s", p.Spec.CertificateID, problem.Message)
-		return nil
+		return 0, nil
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	o.MayShow = func(url string) bool { return r.Spender.MayShow != nil && r.Spender.MayShow(issuer, url) }
 	c, err := vendor.Certificate(ctx, p.Spec.CertificateID)
 	switch regfish.KindOf(err) {
 	case regfish.KindNone:
 		if err != nil {
-			return err
+			return 0, err
 		}
 		o.Vendor = &c
 	case regfish.KindNotFound:
@@ -104,7 +107,7 @@ func (r *Reconciler) ask(ctx context.Context, p *v1alpha1.RegfishPurchase, o *pu
 	default:
 		o.Unread = &purchase.IssuerProblem{Reason: v1alpha1.ReasonVendorUnavailable, Message: fmt.Sprintf("order %s stands at regfish, which could not be asked: %v.", p.Spec.CertificateID, err)}
 	}
-	return nil
+	return regfish.RetryAfter(err), nil
 }
 
 func notReady(format string, args ...any) *purchase.IssuerProblem {

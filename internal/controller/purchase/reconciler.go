@@ -148,21 +148,28 @@ func (r *Reconciler) pause(age time.Duration) time.Duration {
 // process. Nothing of it has to outlive the process.
 type seen struct {
 	mu    sync.Mutex
-	first map[types.NamespacedName]time.Time
+	first map[types.NamespacedName]sighting
 	next  map[types.NamespacedName]time.Time
 }
 
-// since returns for how long this process has known the purchase.
-func (s *seen) since(name types.NamespacedName, now time.Time) time.Duration {
+// sighting is when a purchase was first seen with that many attempts.
+type sighting struct {
+	attempts int
+	at       time.Time
+}
+
+// since returns for how long this process has known the purchase with that many
+// attempts: a new attempt may be under way as long as the first.
+func (s *seen) since(name types.NamespacedName, attempts int, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.first == nil {
-		s.first, s.next = map[types.NamespacedName]time.Time{}, map[types.NamespacedName]time.Time{}
+		s.first, s.next = map[types.NamespacedName]sighting{}, map[types.NamespacedName]time.Time{}
 	}
-	if _, ok := s.first[name]; !ok {
-		s.first[name] = now
+	if known, ok := s.first[name]; !ok || known.attempts != attempts {
+		s.first[name] = sighting{attempts, now}
 	}
-	return now.Sub(s.first[name])
+	return now.Sub(s.first[name].at)
 }
 
 // left returns how long the next look at the purchase is off, and whether one was

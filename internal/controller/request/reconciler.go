@@ -77,11 +77,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	a := plan(f)
-	if err := r.execute(ctx, f, a); err != nil {
-		return controller.Again(err)
+	failed := r.execute(ctx, f, a)
+	if failed != nil && a.step == stepCreate && !apierrors.IsAlreadyExists(failed) {
+		// A quota or an admission webhook. The sentence has to stay the same however the
+		// error is worded: a write wakes this controller, past its back-off.
+		a.message = fmt.Sprintf("the API server does not let RegfishOrder %s be created; the controller's log says why.", cr.Name)
 	}
 	if err := r.report(ctx, &cr, a); err != nil {
 		return controller.Again(err)
+	}
+	if failed != nil {
+		return controller.Again(failed)
 	}
 	return reconcile.Result{RequeueAfter: a.lookAgain}, nil
 }

@@ -59,7 +59,7 @@ func TestARecordThroughTheAPIValidatesAnOrder(t *testing.T) {
 }
 
 func TestZones(t *testing.T) {
-	v := start(t, func(o *simulator.Options) { o.Zones = []string{"example.com", "sub.Example.com."} })
+	v := start(t, func(o *simulator.Options) { o.Zones = []string{"sub.Example.com.", "example.com"} })
 	create := func(name string) regfish.Kind {
 		_, err := v.client.CreateRecord(t.Context(), regfish.Record{Name: name, Type: "TXT", Data: "x", TTL: 60})
 		return regfish.KindOf(err)

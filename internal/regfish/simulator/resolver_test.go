@@ -93,10 +93,19 @@ func TestDNS(t *testing.T) {
 			reason: "It says nothing about this one.", name: name,
 			answer: func(q []byte) []byte { return respond(q, 0, cname("\x05other\x00", target)) },
 		},
-		"no record":            {reason: "There is none.", name: name, answer: func(q []byte) []byte { return respond(q, 0) }},
-		"no such name":         {reason: "There is none.", name: name, answer: func(q []byte) []byte { return respond(q, 3) }},
-		"a failing server":     {reason: "It cannot tell.", name: name, answer: func(q []byte) []byte { return respond(q, 2, cname(pointer, target)) }},
-		"a query":              {reason: "It is no answer.", name: name, answer: func(q []byte) []byte { return q }},
+		"no record":        {reason: "There is none.", name: name, answer: func(q []byte) []byte { return respond(q, 0) }},
+		"no such name":     {reason: "There is none.", name: name, answer: func(q []byte) []byte { return respond(q, 3) }},
+		"a failing server": {reason: "It cannot tell.", name: name, answer: func(q []byte) []byte { return respond(q, 2, cname(pointer, target)) }},
+		"a query with records": {
+			reason: "It is no answer.", name: name,
+			answer: func(q []byte) []byte { r := respond(q, 0, cname(pointer, target)); r[2] &^= 0x80; return r },
+		},
+		"an owner compressed twice": {
+			reason: "The record goes on behind the first of the pointers.", name: name, want: "token.dcv.digicert.com",
+			answer: func(q []byte) []byte {
+				return respond(q, 0, a, cname("\xc0"+string([]byte{byte(len(q))}), target))
+			},
+		},
 		"an answer to another": {reason: "It may be forged.", name: name, answer: func(q []byte) []byte { q[0]++; return respond(q, 0, cname(pointer, target)) }},
 		"a short answer":       {reason: "It is broken.", name: name, answer: func(q []byte) []byte { return q[:5] }},
 		"a missing record":     {reason: "It is broken.", name: name, answer: func(q []byte) []byte { r := respond(q, 0); r[7] = 1; return r }},

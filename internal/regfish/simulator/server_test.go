@@ -12,6 +12,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
@@ -146,6 +148,14 @@ func TestTheAnswerHasTheDocumentedShape(t *testing.T) {
 	}
 }
 
+func TestOneNameIsAnEmptyListOfOthers(t *testing.T) {
+	v := start(t)
+	cert := v.order(t, "www.example.com")
+	if _, _, text := v.call(t, simulator.DefaultKey, http.MethodGet, "/tls/certificate/"+cert.ID, ""); !strings.Contains(text, `"dns_names":[]`) {
+		t.Errorf("answer is %s, want an empty list and not null", text)
+	}
+}
+
 func TestBadOrders(t *testing.T) {
 	good := request(t, "www.example.com")
 	csr := func(key crypto.Signer) func(*regfish.OrderRequest) {
@@ -236,6 +246,10 @@ func TestGoodOrders(t *testing.T) {
 		"a wildcard": {
 			order: requestNamed(t, "RapidSSLWildcard", 30, "*.example.com", "example.com"),
 			want:  []string{"*.example.com", "example.com"}, hosts: []string{"_dnsauth.example.com."}, days: 30,
+		},
+		"a wildcard right under what looks like a public suffix": {
+			order: requestNamed(t, "RapidSSLWildcard", 0, "*.co.uk"),
+			want:  []string{"*.co.uk"}, hosts: []string{"_dnsauth.co.uk."}, days: 199,
 		},
 		"a name under a domain of three labels": {
 			order: requestNamed(t, "SSL123", 1, "a.b.example.co.uk"),
@@ -461,6 +475,51 @@ func TestARecordThatIsGoneBeforeTheOrderValidatesNothing(t *testing.T) {
 	}
 }
 
+func TestARecordThatIsGoneBeforeTheOthersStandValidatesNothing(t *testing.T) {
+	gone := map[string]func(v *vendor, r regfish.DNSRecord){
+		"removed": func(v *vendor, r regfish.DNSRecord) { v.RemoveRecord(r.Name, r.Type) },
+		"deleted": func(v *vendor, _ regfish.DNSRecord) {
+			if err := v.client.DeleteRecord(t.Context(), v.Records()[0].ID); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"renamed": func(v *vendor, r regfish.DNSRecord) {
+			body := fmt.Sprintf(`{"name":"x.example.com","type":"CNAME","data":%q}`, r.Value)
+			v.call(t, simulator.DefaultKey, http.MethodPatch, fmt.Sprint("/dns/rr/", v.Records()[0].ID), body)
+		},
+		"replaced": func(v *vendor, r regfish.DNSRecord) { v.SetRecord(r.Name, r.Type, "wrong.dcv.digicert.com") },
+	}
+	for name, remove := range gone {
+		t.Run(name, func(t *testing.T) {
+			v := start(t)
+			cert := v.order(t, "www.example.com", "www.example.org")
+			first, second := cert.Validation.DNSRecords[0], cert.Validation.DNSRecords[1]
+			v.SetRecord(first.Name, first.Type, first.Value)
+			remove(v, first)
+			v.SetRecord(second.Name, second.Type, second.Value)
+			if got := v.get(t, cert.ID); got.Status != regfish.StatusPending {
+				t.Errorf("status is %s", got.Status)
+			}
+			v.SetRecord(first.Name, first.Type, first.Value)
+			if got := v.get(t, cert.ID); got.Status != regfish.StatusIssued {
+				t.Errorf("status is %s when both stand", got.Status)
+			}
+		})
+	}
+}
+
+func TestARecordIsSeenThoughNobodyAsksWhileItStands(t *testing.T) {
+	v := start(t)
+	cert := v.order(t, "www.example.com")
+	r := cert.Validation.DNSRecords[0]
+	v.SetRecord(r.Name, r.Type, "wrong.dcv.digicert.com")
+	v.SetRecord(r.Name, r.Type, r.Value)
+	v.RemoveRecord(r.Name, r.Type)
+	if got := v.get(t, cert.ID); got.Status != regfish.StatusIssued {
+		t.Errorf("status is %s", got.Status)
+	}
+}
+
 func TestAResolverIsAskedToo(t *testing.T) {
 	var mu sync.Mutex
 	targets := map[string]string{}
@@ -506,8 +565,8 @@ func TestSetStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 		v.publish(cert)
-		if got := v.get(t, cert.ID); got.Status != status || got.OrderState != strings.ToUpper(status) || got.CertificatePEMAvailable {
-			t.Errorf("got %s, %s, want %s", got.Status, got.OrderState, status)
+		if got := v.get(t, cert.ID); got.Status != status || got.OrderState != strings.ToUpper(status) || got.CertificatePEMAvailable || got.ValidFrom != nil {
+			t.Errorf("got %s, %s, issued %v, want %s and no certificate", got.Status, got.OrderState, got.ValidFrom, status)
 		}
 		if _, err := v.client.Download(t.Context(), cert.ID); regfish.KindOf(err) != regfish.KindConflict {
 			t.Errorf("%s: download says %v", status, err)
@@ -518,6 +577,12 @@ func TestSetStatus(t *testing.T) {
 	}
 	if got := v.get(t, cert.ID); got.Status != regfish.StatusIssued {
 		t.Errorf("things do not take their course again: %s", got.Status)
+	}
+	if err := v.SetStatus(cert.ID, "cancelled"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.client.Download(t.Context(), cert.ID); regfish.KindOf(err) != regfish.KindConflict || v.get(t, cert.ID).CertificatePEMAvailable {
+		t.Errorf("cancelled after it was issued: download says %v", err)
 	}
 	other := v.order(t, "www.example.org")
 	if err := v.SetStatus(other.ID, "issued"); err != nil {
@@ -573,8 +638,12 @@ func TestUnknownThings(t *testing.T) {
 			t.Errorf("%s: %d %s, want 404 in the vendor's form", path, status, text)
 		}
 	}
-	if status, _, _ := v.call(t, simulator.DefaultKey, http.MethodPost, "/tls/certificate", strings.Repeat("x", 2<<20)); status != http.StatusBadRequest {
-		t.Errorf("a huge request: %d", status)
+	order, err := json.Marshal(request(t, "www.example.com"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, _, _ := v.call(t, simulator.DefaultKey, http.MethodPost, "/tls/certificate", strings.Repeat(" ", 2<<20)+string(order)); status != http.StatusBadRequest {
+		t.Errorf("a huge order: %d", status)
 	}
 }
 
@@ -602,6 +671,12 @@ func TestListenAndStop(t *testing.T) {
 			t.Errorf("%s as %s: %v", addr, url, err)
 		}
 	}
+	if err := verifyHost(server, "regfish.test"); err != nil {
+		t.Errorf("the server cannot be called regfish.test: %v", err)
+	}
+	if err := verifyHost(server, "other.test"); err == nil {
+		t.Error("the server can be called anything")
+	}
 	if _, err := server.Listen("127.0.0.1:99999"); err == nil {
 		t.Error("listens on a port that does not exist")
 	}
@@ -616,6 +691,21 @@ func TestListenAndStop(t *testing.T) {
 	if err := server.Close(); err != nil {
 		t.Errorf("closing twice: %v", err)
 	}
+}
+
+// verifyHost makes a TLS handshake with a server that is called host.
+func verifyHost(server *simulator.Server, host string) error {
+	url, err := server.Listen("127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(server.ServerCA())
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), &tls.Config{RootCAs: roots, ServerName: host})
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 func TestShutdownEndsHangingRequests(t *testing.T) {

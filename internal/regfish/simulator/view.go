@@ -65,7 +65,7 @@ func (o *order) view(now time.Time, faults []Fault) certificateView {
 	p := o.purchase
 	v := certificateView{
 		ID: p.ID, Status: o.statusAt(now), CommonName: p.CommonName, Product: p.SKU, Provider: "digicert",
-		DNSNames: append([]string{}, p.DNSNames...), ValidityDays: p.ValidityDays,
+		DNSNames: p.DNSNames, ValidityDays: p.ValidityDays,
 		CertificatePEMAvailable: o.downloadable(now),
 		Validation:              validationView{Method: "dns-cname-token"},
 	}
