@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -497,5 +498,27 @@ func TestSettle(t *testing.T) {
 				t.Errorf("%d orders were placed, want 1", got)
 			}
 		})
+	}
+}
+
+// An outcome is set once: whoever comes later found the attempt ended.
+func TestRecordKeepsTheFirstOutcome(t *testing.T) {
+	ended := record(t, 1, attempted(v1alpha1.OutcomeNotSent, time.Hour), attempted("", time.Minute))
+	w := newWorld(t, &ended)
+	s := w.spender("one", none)
+	for _, number := range []int32{1, 2, 2} {
+		p := w.only()
+		late := v1alpha1.Outcome{Result: v1alpha1.OutcomeRejected, Time: metav1.NewMicroTime(w.clock.Now())}
+		if err := s.tryRecord(t.Context(), &p, number, late, regfish.OrderResult{Outcome: regfish.Rejected}); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.SetTime(w.clock.Now().Add(time.Minute))
+	}
+	p := w.only()
+	if diff := cmp.Diff([]tried{{Result: v1alpha1.OutcomeNotSent, Request: "r1"}, {Result: v1alpha1.OutcomeRejected, Request: "r1"}}, attempts(p)); diff != "" {
+		t.Errorf("attempts (-want +got):\n%s", diff)
+	}
+	if got := p.Spec.Attempts[1].Outcome.Time; !got.Time.Equal(noon.Add(time.Minute)) {
+		t.Errorf("the outcome is of %s", got)
 	}
 }

@@ -135,6 +135,35 @@ func TestTheLimitHolds(t *testing.T) {
 	}
 }
 
+// One process does not get in its own way: its reservations come one after another.
+func TestOneProcessTakesSlotsWithoutConflicts(t *testing.T) {
+	const wants = 20
+	var requests []client.Object
+	for i := range wants {
+		requests = append(requests, approved("shop", fmt.Sprintf("host%02d-1", i), types.UID(fmt.Sprintf("r%d", i)), csr(t, keyA, fmt.Sprintf("host%02d.example.com", i))))
+	}
+	w := newWorld(t, append([]client.Object{readyIssuer(wants)}, requests...)...)
+	s := w.spender("one", interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+		err := c.SubResource(sub).Patch(ctx, o, patch, opts...)
+		if err != nil {
+			t.Errorf("%T: %v", o, err)
+		}
+		return err
+	}})
+	var end sync.WaitGroup
+	for _, o := range requests {
+		end.Go(func() {
+			if d, _, err := s.Spend(t.Context(), client.ObjectKeyFromObject(o), o.GetUID()); err != nil || d.Step != StepFollow {
+				t.Errorf("step %d (%s), error %v", d.Step, d.Message, err)
+			}
+		})
+	}
+	end.Wait()
+	if got := w.vendor.sent(); got != wants || w.slots() != wants {
+		t.Errorf("%d orders, %d slots, want %d", got, w.slots(), wants)
+	}
+}
+
 // An API server that loses requests and replies, a vendor that gives every kind of
 // answer, two processes at once, processes that die at any call, and requests that
 // are made again: no request is bought for twice, and everything that was bought is

@@ -110,6 +110,11 @@ func TestSlotsOf(t *testing.T) {
 			status: []v1alpha1.PurchaseBucket{used(20, "blog", 1), used(20, "shop", 1), used(10, "shop", 2), used(1, "shop", 1)},
 			used:   5, next: noon.Add(15 * time.Hour),
 		},
+		"the next slot is free when one more than what exceeds the limit has left": {
+			reason: "exactly as many as the limit leave no slot", limit: 1,
+			status: []v1alpha1.PurchaseBucket{used(20, "shop", 2), used(10, "shop", 1)},
+			used:   3, next: noon.Add(15 * time.Hour),
+		},
 		"a limit of none has no next slot": {
 			reason: "no slot ever gets free", limit: 0,
 			status: []v1alpha1.PurchaseBucket{used(1, "shop", 1)}, used: 1,

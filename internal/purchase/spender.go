@@ -76,8 +76,8 @@ type Spender struct {
 // the records that an earlier call left.
 //
 // The problem, if there is one, is what the issuer's owner has to mend before
-// anything is bought. The error is nil unless the decision could not be made or carried out; then
-// nothing was bought, or what was bought is in the ledger.
+// anything is bought. The error is nil unless the decision could not be made or
+// carried out; then nothing was bought, or what was bought is in the ledger.
 func (s *Spender) Spend(ctx context.Context, name types.NamespacedName, uid types.UID) (Decision, *credentials.Problem, error) {
 	s.work.Add(1)
 	defer s.work.Done()

@@ -215,8 +215,8 @@ func unknownMessage(p *v1alpha1.RegfishPurchase) string {
 	return "it cannot be told whether an order was placed."
 }
 
-// whatToDo is the way out of an unknown outcome. Deleting the record does not lose what
-// was bought: before anything is ordered again the account is searched.
+// whatToDo is the way out of an unknown outcome. Before anything is ordered again the
+// account is searched; the wait is for a list at the vendor that lags behind its orders.
 func whatToDo(p *v1alpha1.RegfishPurchase) string {
 	return fmt.Sprintf("Wait some minutes, look for it in the regfish account, then delete RegfishPurchase %s: the account is searched before anything is ordered again.", p.Name)
 }

@@ -45,12 +45,16 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	since := r.Clock.Now().Sub(issuedAt)
 	pause := min(lastFetch, max(firstFetch, since/4))
 	vendor, issuer, err := r.seller(ctx, p)
+	var problem *credentials.Problem
+	if errors.As(err, &problem) {
+		return later("the certificate is issued and cannot be fetched", problem, pause)
+	}
 	if err != nil {
-		return later("the certificate is issued and cannot be fetched", err, pause)
+		return nil, 0, err
 	}
 	now, err := vendor.Certificate(ctx, p.Spec.CertificateID)
 	if err != nil {
-		d, _, _ := later("the certificate is issued and cannot be fetched", err, pause)
+		d, pause, _ := later("the certificate is issued and cannot be fetched", err, pause)
 		return d, pause, r.missed(ctx, issuer, p, err)
 	}
 	if !purchase.Usable(now) {
@@ -89,12 +93,12 @@ func (r *Reconciler) seller(ctx context.Context, p *v1alpha1.RegfishPurchase) (p
 		return nil, nil, err
 	}
 	if issuer == nil {
-		return nil, nil, fmt.Errorf("there is no %s, which %s was bought with; create it again", p.Spec.IssuerRef, p.Spec.CertificateID)
+		return nil, nil, &credentials.Problem{Message: fmt.Sprintf("there is no %s, which %s was bought with; create it again.", p.Spec.IssuerRef, p.Spec.CertificateID)}
 	}
 	if endpoint, err := r.Spender.Endpoint(issuer); err != nil {
 		return nil, nil, err
 	} else if endpoint != p.Spec.Endpoint {
-		return nil, nil, fmt.Errorf("%s was bought at %s, and spec.url of %s is %s now; set spec.url back", p.Spec.CertificateID, p.Spec.Endpoint, p.Spec.IssuerRef, endpoint)
+		return nil, nil, &credentials.Problem{Message: fmt.Sprintf("%s was bought at %s, and spec.url of %s is %s now; set spec.url back.", p.Spec.CertificateID, p.Spec.Endpoint, p.Spec.IssuerRef, endpoint)}
 	}
 	vendor, err := r.Spender.Connect(ctx, issuer)
 	return vendor, issuer, err
@@ -114,9 +118,10 @@ func (r *Reconciler) missed(ctx context.Context, issuer v1alpha1.Issuer, p *v1al
 	return nil
 }
 
-// later says what the hand-over waits for; the error is no error of ours.
+// later says what the hand-over waits for, and leaves the vendor alone for as long as it
+// asked for; the error is no error of ours.
 func later(what string, err error, pause time.Duration) (*purchase.Delivery, time.Duration, error) {
-	return &purchase.Delivery{Later: what + ": " + err.Error()}, pause, nil
+	return &purchase.Delivery{Later: what + ": " + err.Error()}, max(pause, regfish.RetryAfter(err)), nil
 }
 
 // expect is what the certificate has to be. What this ledger ordered itself cannot
@@ -172,7 +177,8 @@ func (r *Reconciler) clear(ctx context.Context, p *v1alpha1.RegfishPurchase, b *
 	return r.patch(ctx, p, s)
 }
 
-// tell records what the vendor says of p now.
+// tell records what the vendor says of p now. Nothing that it says of an order that came
+// to nothing is a page to finish it at.
 func (r *Reconciler) tell(ctx context.Context, p *v1alpha1.RegfishPurchase, c regfish.Certificate) error {
 	return r.patch(ctx, p, purchase.Observe(p, purchase.Observation{Vendor: &c, RequestLive: true, MayShow: func(string) bool { return false }}))
 }
