@@ -5,6 +5,7 @@ package operator_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
@@ -167,6 +168,10 @@ func TestRequestThatCannotBeBoughtFor(t *testing.T) {
 	w := newWorld(t)
 	w.run()
 	w.issuersReady()
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	garbage := func(cr *cmapi.CertificateRequest) { cr.Spec.Request = []byte("not a CSR") }
 	tests := []struct {
 		name   string
@@ -181,6 +186,7 @@ func TestRequestThatCannotBeBoughtFor(t *testing.T) {
 		{name: "is-ca", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com")}, change: func(cr *cmapi.CertificateRequest) { cr.Spec.IsCA = true }, says: []string{"spec.isCA"}},
 		{name: "client-auth", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.WithUsages(cmapi.UsageClientAuth)}, says: []string{"spec.usages", "client auth"}},
 		{name: "rsa-1024", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.WithRSA(1024)}, says: []string{"2048"}},
+		{name: "ed25519", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.WithKey(edKey)}, says: []string{"spec.request", "RSA"}},
 		{name: "broken", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com")}, change: garbage, says: []string{"spec.request"}},
 		{name: "oversized", mods: []testenv.Mod{testenv.WithDNSNames("www.example.com")}, change: func(cr *cmapi.CertificateRequest) {
 			cr.Spec.Request = append(cr.Spec.Request, bytes.Repeat([]byte("\n"), 40_000)...)
