@@ -43,7 +43,7 @@ func together(processes []*Spender, f func(*Spender)) {
 // Two leaders that do not know of each other and work on the same request place
 // one order.
 func TestTwoProcessesBuyOnce(t *testing.T) {
-	for range 15 {
+	for range 10 {
 		cr := shopWWW(t)
 		w := newWorld(t, readyIssuer(50), cr)
 		together([]*Spender{w.spender("one", none), w.spender("two", none)}, func(s *Spender) {
@@ -69,7 +69,7 @@ func TestTwoProcessesBuyOnce(t *testing.T) {
 // placed one after the other, because two orders in flight could not be told
 // apart.
 func TestTwoProcessesBuyForTwoTenantsInTurn(t *testing.T) {
-	for range 8 {
+	for range 4 {
 		first, second := shopWWW(t), approved("blog", "www-1", "r2", csr(t, keyB, "www.example.com"))
 		w := newWorld(t, readyIssuer(50), first, second)
 		var flying atomic.Int32
@@ -103,41 +103,39 @@ func TestTwoProcessesBuyForTwoTenantsInTurn(t *testing.T) {
 // However many buy at once, in one process or two, the limit holds.
 func TestTheLimitHolds(t *testing.T) {
 	const limit, wants = 5, 20
-	for range 2 {
-		var requests []client.Object
-		for i := range wants {
-			ns := []string{"shop", "blog"}[i%2]
-			requests = append(requests, approved(ns, fmt.Sprintf("host%02d-1", i), types.UID(fmt.Sprintf("r%d", i)), csr(t, keyA, fmt.Sprintf("host%02d.example.com", i))))
+	var requests []client.Object
+	for i := range wants {
+		ns := []string{"shop", "blog"}[i%2]
+		requests = append(requests, approved(ns, fmt.Sprintf("host%02d-1", i), types.UID(fmt.Sprintf("r%d", i)), csr(t, keyA, fmt.Sprintf("host%02d.example.com", i))))
+	}
+	w := newWorld(t, append([]client.Object{readyIssuer(limit)}, requests...)...)
+	processes := []*Spender{w.spender("one", none), w.spender("two", none)}
+	spend := func(s *Spender, o client.Object) {
+		d, _, err := s.Spend(t.Context(), client.ObjectKeyFromObject(o), o.GetUID())
+		if err == nil && d.Step != StepFollow && (d.Step != StepQueue || d.Reason != v1alpha1.ReasonPurchaseLimitReached) {
+			t.Errorf("step %d: %s", d.Step, d.Message)
 		}
-		w := newWorld(t, append([]client.Object{readyIssuer(limit)}, requests...)...)
-		processes := []*Spender{w.spender("one", none), w.spender("two", none)}
-		spend := func(s *Spender, o client.Object) {
-			d, _, err := s.Spend(t.Context(), client.ObjectKeyFromObject(o), o.GetUID())
-			if err == nil && d.Step != StepFollow && (d.Step != StepQueue || d.Reason != v1alpha1.ReasonPurchaseLimitReached) {
-				t.Errorf("step %d: %s", d.Step, d.Message)
-			}
-		}
-		var end sync.WaitGroup
-		for i, o := range requests {
-			end.Go(func() { spend(processes[i/2%2], o) })
-		}
-		end.Wait()
-		if got := w.vendor.sent(); got > limit {
-			t.Fatalf("%d orders were placed, and the limit is %d", got, limit)
-		}
-		// Those that met too many conflicts come again.
-		for _, o := range requests {
-			spend(processes[0], o)
-		}
-		if got := w.vendor.sent(); got != limit || w.slots() != limit || len(w.purchases()) != limit {
-			t.Fatalf("%d orders, %d slots, %d purchases, and the limit is %d", got, w.slots(), len(w.purchases()), limit)
-		}
+	}
+	var end sync.WaitGroup
+	for i, o := range requests {
+		end.Go(func() { spend(processes[i/2%2], o) })
+	}
+	end.Wait()
+	if got := w.vendor.sent(); got > limit {
+		t.Fatalf("%d orders were placed, and the limit is %d", got, limit)
+	}
+	// Those that met too many conflicts come again.
+	for _, o := range requests {
+		spend(processes[0], o)
+	}
+	if got := w.vendor.sent(); got != limit || w.slots() != limit || len(w.purchases()) != limit {
+		t.Fatalf("%d orders, %d slots, %d purchases, and the limit is %d", got, w.slots(), len(w.purchases()), limit)
 	}
 }
 
 // One process does not get in its own way: its reservations come one after another.
 func TestOneProcessTakesSlotsWithoutConflicts(t *testing.T) {
-	const wants = 20
+	const wants = 12
 	var requests []client.Object
 	for i := range wants {
 		requests = append(requests, approved("shop", fmt.Sprintf("host%02d-1", i), types.UID(fmt.Sprintf("r%d", i)), csr(t, keyA, fmt.Sprintf("host%02d.example.com", i))))
@@ -186,7 +184,7 @@ func TestNothingIsBoughtTwiceAndNothingIsLost(t *testing.T) {
 }
 
 // seeds is how many schedules are tried.
-const seeds = 6
+const seeds = 4
 
 // disturbed is one schedule. It knows what the vendor really placed.
 type disturbed struct {

@@ -111,11 +111,15 @@ func TestObserve(t *testing.T) {
 			says: "the regfish console",
 		},
 		"staged, after which a person acted": {
-			reason: "the condition says that it was", record: append(open, stands(v1alpha1.ConditionActionRequired, metav1.ConditionTrue, "OrganizationRequired", "act.")), seen: answer(regfish.StatusPending),
+			reason: "the condition says that it was", record: append(slices.Clone(open), stands(v1alpha1.ConditionActionRequired, metav1.ConditionTrue, "OrganizationRequired", "act.")), seen: answer(regfish.StatusPending),
 			want: summary{State: v1alpha1.StateProcessing, Placed: purchased, Held: notHeld, Action: "False/Completed", Issued: pendingYet},
 		},
+		"staged, and then cancelled": {
+			reason: "nobody completed it, and it does not go on", record: append(slices.Clone(open), stands(v1alpha1.ConditionActionRequired, metav1.ConditionTrue, "OrganizationRequired", "act.")), seen: answer(regfish.StatusCancelled),
+			want: summary{State: v1alpha1.StateFailed, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: "False/Failed"},
+		},
 		"looked at again after a person acted": {
-			reason: "what was completed stays completed", record: append(open, stands(v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonCompleted, "acted.")), seen: answer(regfish.StatusPending),
+			reason: "what was completed stays completed", record: append(slices.Clone(open), stands(v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonCompleted, "acted.")), seen: answer(regfish.StatusPending),
 			want: summary{State: v1alpha1.StateProcessing, Placed: purchased, Held: notHeld, Action: "False/Completed", Issued: pendingYet},
 		},
 		"issued": {
@@ -189,7 +193,7 @@ func TestObserve(t *testing.T) {
 		},
 		"placed after it had been given up": {
 			reason: "only the vendor's word ends what was placed; an end from before would hide a paid order for ever",
-			record: append(open, stands(v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, "nobody wants it any more.")), seen: Observation{},
+			record: append(slices.Clone(open), stands(v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, "nobody wants it any more.")), seen: Observation{},
 			want: summary{State: v1alpha1.StateProcessing, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: pendingYet},
 		},
 		"not found": {
@@ -198,15 +202,15 @@ func TestObserve(t *testing.T) {
 			says: `the key in Secret "regfish-api" may belong to another account`,
 		},
 		"not found, and not looked at since": {
-			reason: "nothing was observed that clears it", record: append(open, heldFor(v1alpha1.ReasonNotFoundAtVendor)), seen: Observation{},
+			reason: "nothing was observed that clears it", record: append(slices.Clone(open), heldFor(v1alpha1.ReasonNotFoundAtVendor)), seen: Observation{},
 			want: summary{State: v1alpha1.StateHeld, Placed: purchased, Held: "True/NotFoundAtVendor", Action: nobodyActs, Issued: pendingYet},
 		},
 		"found again": {
-			reason: "it clears itself", record: append(open, heldFor(v1alpha1.ReasonNotFoundAtVendor)), seen: answer(regfish.StatusPending),
+			reason: "it clears itself", record: append(slices.Clone(open), heldFor(v1alpha1.ReasonNotFoundAtVendor)), seen: answer(regfish.StatusPending),
 			want: summary{State: v1alpha1.StateProcessing, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: pendingYet},
 		},
 		"a refused certificate that regfish still calls issued": {
-			reason: "only a delivery that passes takes a refusal back", record: append(open, heldFor(v1alpha1.ReasonCertificateRefused)), seen: answer(regfish.StatusIssued, withPEM),
+			reason: "only a delivery that passes takes a refusal back", record: append(slices.Clone(open), heldFor(v1alpha1.ReasonCertificateRefused)), seen: answer(regfish.StatusIssued, withPEM),
 			want: summary{State: v1alpha1.StateHeld, Placed: purchased, Held: "True/CertificateRefused", Action: nobodyActs, Issued: "True/Issued"},
 		},
 		"the vendor could not be asked": {
@@ -220,11 +224,11 @@ func TestObserve(t *testing.T) {
 			says: "placed elsewhere.",
 		},
 		"the endpoint changed, and nobody looked since": {
-			reason: "nothing was observed that takes it back", record: append(open, stands(v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonEndpointChanged, "placed elsewhere.")), seen: Observation{},
+			reason: "nothing was observed that takes it back", record: append(slices.Clone(open), stands(v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonEndpointChanged, "placed elsewhere.")), seen: Observation{},
 			want: summary{State: v1alpha1.StateQueued, Placed: "False/EndpointChanged", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
 		},
 		"the endpoint was set back": {
-			reason: "the vendor answered", record: append(open, stands(v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonEndpointChanged, "placed elsewhere.")), seen: answer(regfish.StatusPending),
+			reason: "the vendor answered", record: append(slices.Clone(open), stands(v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonEndpointChanged, "placed elsewhere.")), seen: answer(regfish.StatusPending),
 			want: summary{State: v1alpha1.StateProcessing, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: pendingYet},
 		},
 		"wanted by nobody": {
@@ -237,6 +241,12 @@ func TestObserve(t *testing.T) {
 			}(),
 			want: summary{State: v1alpha1.StateProcessing, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: pendingYet},
 			says: "no request wants order C1 any more, and nobody publishes its validation records: cancel it at regfish by 2026-06-01T13:00:00Z, or create Certificate shop/www again",
+		},
+		"wanted by nobody, for a request without a Certificate": {
+			reason: "there is no Certificate to create again", record: append(slices.Clone(open), forCertificate("")),
+			seen: func() Observation { o := answer(regfish.StatusPending); o.Unwanted = true; return o }(),
+			want: summary{State: v1alpha1.StateProcessing, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: pendingYet},
+			says: "create CertificateRequest shop/www-1 with the same key again",
 		},
 		"issued and wanted by nobody": {
 			reason: "there is nothing left to cancel", record: open,
@@ -254,6 +264,22 @@ func TestObserve(t *testing.T) {
 			reason: "nobody can tell what became of it", record: []change{attempted("", time.Hour)}, seen: Observation{RequestLive: true},
 			want: summary{State: v1alpha1.StateHeld, Placed: "Unknown/OutcomeUnknown", Held: "True/AmbiguousOutcome", Action: nobodyActs, Issued: pendingYet},
 			says: "attempt 1 was begun at 2026-06-01T11:00:00Z by a process that is gone",
+		},
+		"held for a process that is gone, by one that just started": {
+			reason: "it does not know yet that the other is gone, and must not take back what was found out",
+			record: []change{attempted("", time.Hour), func(p *v1alpha1.RegfishPurchase) { p.Status = Observe(p, Observation{RequestLive: true}) }},
+			seen:   Observation{WriterAlive: true, RequestLive: true},
+			want:   summary{State: v1alpha1.StateHeld, Placed: "Unknown/OutcomeUnknown", Held: "True/AmbiguousOutcome", Action: nobodyActs, Issued: pendingYet},
+		},
+		"held for one attempt, while the next is being sent": {
+			reason: "what was held is not what is being sent",
+			record: []change{attempted("", 2*time.Hour), func(p *v1alpha1.RegfishPurchase) {
+				p.Status = Observe(p, Observation{RequestLive: true})
+				p.Spec.Attempts[0].Outcome = &v1alpha1.Outcome{Result: v1alpha1.OutcomeNotSent}
+				attempted("", time.Second)(p)
+			}},
+			seen: Observation{WriterAlive: true, RequestLive: true},
+			want: summary{State: v1alpha1.StatePlacing, Placed: "Unknown/Placing", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
 		},
 		"sent with an unknown outcome": {
 			reason: "nobody can tell what became of it", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour)}, seen: Observation{RequestLive: true},
@@ -293,7 +319,7 @@ func TestObserve(t *testing.T) {
 			says: "nothing was ever sent.",
 		},
 		"a record of another version": {
-			reason: "it is held, never reinterpreted", record: append(open, func(p *v1alpha1.RegfishPurchase) { p.Spec.RecordVersion = 2 }), seen: Observation{},
+			reason: "it is held, never reinterpreted", record: append(slices.Clone(open), func(p *v1alpha1.RegfishPurchase) { p.Spec.RecordVersion = 2 }), seen: Observation{},
 			want: summary{State: v1alpha1.StateHeld, Placed: "False/NotDecided", Held: "True/UnknownRecord", Action: nobodyActs, Issued: pendingYet},
 		},
 	} {
