@@ -77,14 +77,6 @@ type Certificate struct {
 	Reissue    *Reissue    `json:"reissue"`    // the running or the last one
 }
 
-// Organization is the summary of the organization bound to an order.
-type Organization struct {
-	ID                string `json:"id"`
-	Name              string `json:"name"`
-	Status            string `json:"status"`
-	UsableForOrdering bool   `json:"usable_for_ordering"`
-}
-
 // Validation says how control over the names is to be shown.
 type Validation struct {
 	Method       string      `json:"method"`
@@ -153,20 +145,6 @@ func (c *Certificate) UnmarshalJSON(data []byte) error {
 	c.ContractValidUntil = wire.ContractValidUntil.Time
 	c.LastStatusCheck = wire.LastStatusCheck.Time
 	c.OrderCancellableUntil = wire.OrderCancellableUntil.Time
-	return nil
-}
-
-// UnmarshalJSON accepts the id as a string, a number or null.
-func (o *Organization) UnmarshalJSON(data []byte) error {
-	type plain Organization
-	wire := struct {
-		*plain
-		ID text `json:"id"`
-	}{plain: (*plain)(o)}
-	if err := json.Unmarshal(data, &wire); err != nil {
-		return err
-	}
-	o.ID = string(wire.ID)
 	return nil
 }
 

@@ -70,7 +70,8 @@ func TestNew(t *testing.T) {
 
 // reads are all calls that cost nothing.
 var reads = map[string]func(context.Context, *Client) error{
-	"GET /tls/products": func(ctx context.Context, c *Client) error { _, err := c.Products(ctx); return err },
+	"GET /tls/products":     func(ctx context.Context, c *Client) error { _, err := c.Products(ctx); return err },
+	"GET /tls/organization": func(ctx context.Context, c *Client) error { _, err := c.Organizations(ctx); return err },
 	"GET /tls/certificate": func(ctx context.Context, c *Client) error {
 		_, err := list(ctx, c)
 		return err
@@ -220,6 +221,21 @@ func TestAKeyInACertificateIsHidden(t *testing.T) {
 	assertNoKey(t, show(cert))
 }
 
+func TestAKeyInAListIsHidden(t *testing.T) {
+	client := serve(t, answer(http.StatusOK, jsonType,
+		`{"success":true,"response":[{"id":"`+testKey+`","sku":"`+testKey+`","name":"`+testKey+`","annotation":"`+testKey+`"}]}`))
+	organizations, err := client.Organizations(t.Context())
+	if err != nil || len(organizations) != 1 || organizations[0].Name != "[redacted]" {
+		t.Errorf("organizations are %+v, %v: their names become messages", organizations, err)
+	}
+	products, err := client.Products(t.Context())
+	if err != nil || len(products) != 1 || products[0].Name != "[redacted]" {
+		t.Errorf("products are %+v, %v: their names become messages", products, err)
+	}
+	assertNoKey(t, show(organizations))
+	assertNoKey(t, show(products))
+}
+
 func TestRetryAfter(t *testing.T) {
 	tests := map[string]struct {
 		reason string
@@ -239,18 +255,37 @@ func TestRetryAfter(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
+			status, body, media := http.StatusTooManyRequests, `{"success":false}`, jsonType
 			client := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				for k, v := range tc.header {
 					w.Header()[k] = v
 				}
-				answer(http.StatusTooManyRequests, jsonType, `{"success":false}`)(w, r)
+				answer(status, media, body)(w, r)
 			})
 			_, err := client.Products(t.Context())
 			var e *Error
 			if !errors.As(err, &e) || e.Kind != KindTooMany || e.RetryAfter != tc.want {
 				t.Errorf("error is %v with %v, want %v. %s", err, e.RetryAfter, tc.want, tc.reason)
 			}
+			// An order has a connection of its own, written and read by hand.
+			for _, status = range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+				for media, body = range map[string]string{jsonType: `{"success":false}`, htmlType: htmlPage} {
+					result := client.Order(t.Context(), orderRequest, yes)
+					if got := RetryAfter(result.Err); got != tc.want || result.Status != status {
+						t.Errorf("an order answered with %d %s: %v, to be repeated after %v, want %v. %s", result.Status, media, result.Err, got, tc.want, tc.reason)
+					}
+				}
+			}
 		})
+	}
+}
+
+func TestAnAcceptedOrderAsksForNoPause(t *testing.T) {
+	client := serve(t, answer(http.StatusOK, jsonType, fixture(t, "certificate.json")))
+	result := client.Order(t.Context(), orderRequest, yes)
+	// Its Err is a nil *Error, which is an error that is not nil.
+	if pause, kind := RetryAfter(result.Err), KindOf(result.Err); pause != 0 || kind != KindNone {
+		t.Errorf("pause is %v and kind %d, want none", pause, kind)
 	}
 }
 

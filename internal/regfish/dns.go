@@ -40,7 +40,7 @@ type Record struct {
 func (c *Client) Records(ctx context.Context, domain string) ([]Record, error) {
 	var records []Record
 	err := c.do(ctx, call{op: "list DNS records", method: http.MethodGet,
-		path: []string{"dns", strings.TrimSuffix(domain, "."), "rr"}}, maxAnswerBytes, all(&records))
+		path: []string{"dns", strings.TrimSuffix(domain, "."), "rr"}}, maxAnswerBytes, all(c, &records))
 	if err != nil {
 		var e *Error
 		if errors.As(err, &e) && (e.Status == http.StatusNotFound || e.Code == codeRecordNotFound || e.Status == http.StatusInternalServerError) {

@@ -106,7 +106,8 @@ func (e *Error) Unwrap() error { return e.Err }
 // err's chain, 0 if it did not.
 func RetryAfter(err error) time.Duration {
 	var e *Error
-	if errors.As(err, &e) {
+	// OrderResult.Err is a nil *Error when the order was accepted.
+	if errors.As(err, &e) && e != nil {
 		return e.RetryAfter
 	}
 	return 0
@@ -115,7 +116,7 @@ func RetryAfter(err error) time.Duration {
 // KindOf returns the kind of the first *Error in err's chain, else KindNone.
 func KindOf(err error) Kind {
 	var e *Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && e != nil {
 		return e.Kind
 	}
 	return KindNone

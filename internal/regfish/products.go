@@ -33,7 +33,7 @@ func (p Product) Level() string {
 func (c *Client) Products(ctx context.Context) ([]Product, error) {
 	var products []Product
 	err := c.do(ctx, call{op: "list products", method: http.MethodGet, path: []string{"tls", "products"}},
-		maxAnswerBytes, all(&products))
+		maxAnswerBytes, all(c, &products))
 	if err != nil {
 		return nil, err
 	}
