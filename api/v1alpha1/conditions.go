@@ -64,10 +64,12 @@ const (
 	// ReasonKeyForbidden surfaces when regfish knows the key but does not let it
 	// list or order certificates.
 	ReasonKeyForbidden = "KeyForbidden"
-	// ReasonProductUnknown surfaces when spec.sku is not in the catalogue.
+	// ReasonProductUnknown surfaces when spec.sku or spec.wildcardSKU is not in the
+	// catalogue.
 	ReasonProductUnknown = "ProductUnknown"
-	// ReasonOrganizationRequired surfaces when the product can only be ordered
-	// for an organization.
+	// ReasonOrganizationRequired surfaces when the product can only be ordered for an
+	// organization and spec.organizationID names none that can be used; the message
+	// lists those that can.
 	ReasonOrganizationRequired = "OrganizationRequired"
 	// ReasonEndpointNotAllowed surfaces when spec.url is not on the list that the
 	// controller was started with.
@@ -105,8 +107,9 @@ const (
 	// ReasonPurchasesPaused surfaces when the issuer's purchaseLimit.count is 0.
 	// Placed is False.
 	ReasonPurchasesPaused = "PurchasesPaused"
-	// ReasonIssuerNotReady surfaces when the issuer does not exist or is not
-	// Ready; the message repeats why. Placed is False.
+	// ReasonIssuerNotReady surfaces when the issuer does not exist, is not Ready, or
+	// is not set up for what is requested, such as a wildcard; the message says what
+	// its owner has to do. Placed is False.
 	ReasonIssuerNotReady = "IssuerNotReady"
 	// ReasonEndpointChanged surfaces when the issuer's url is not the one that
 	// the purchase was begun at; nothing is sent to either. Placed is False.
@@ -186,6 +189,10 @@ const (
 	// ReasonAwaitingDNS surfaces when records have to be set by DNS automation or
 	// a person; the message names them. ValidationPublished is False.
 	ReasonAwaitingDNS = "AwaitingDNS"
+	// ReasonAwaitingEmail surfaces when the certificate authority has sent a mail and
+	// a person has to follow the link in it; the message names the addresses.
+	// ValidationPublished is False.
+	ReasonAwaitingEmail = "AwaitingEmail"
 	// ReasonWaitingForName surfaces when another order needs a different record
 	// at the same name and is first. ValidationPublished is False.
 	ReasonWaitingForName = "WaitingForName"

@@ -11,11 +11,16 @@ import (
 
 // DCVMethod is how regfish lets the certificate authority check that the
 // requester controls the names.
-// +kubebuilder:validation:Enum=CNAME
+// +kubebuilder:validation:Enum=CNAME;Email
 type DCVMethod string
 
-// DCVMethodCNAME proves control with a CNAME record that the order names.
-const DCVMethodCNAME DCVMethod = "CNAME"
+const (
+	// DCVMethodCNAME proves control with a CNAME record that the order names.
+	DCVMethodCNAME DCVMethod = "CNAME"
+	// DCVMethodEmail proves control by an answer to a mail that the certificate
+	// authority sends.
+	DCVMethodEmail DCVMethod = "Email"
+)
 
 // DCVPublisher is who puts the validation records into DNS.
 // +kubebuilder:validation:Enum=External
@@ -44,9 +49,11 @@ type SecretKeyReference struct {
 }
 
 // DCV says how control of the requested names is proved.
+// +kubebuilder:validation:XValidation:rule="!has(self.emails) || self.method == 'Email'",message="emails are only used with method Email: set method to Email, or remove emails"
 type DCV struct {
 	// method of domain control validation that orders ask for. CNAME: the order
-	// names CNAME records, which stand in the status of the RegfishOrder.
+	// names CNAME records, which stand in the status of the RegfishOrder. Email:
+	// the certificate authority sends a mail, and a person follows the link in it.
 	// +optional
 	// +default="CNAME"
 	Method DCVMethod `json:"method,omitempty"`
@@ -56,6 +63,18 @@ type DCV struct {
 	// +optional
 	// +default="External"
 	Publisher DCVPublisher `json:"publisher,omitempty"`
+
+	// emails are the addresses that orders with method Email ask for the mail to
+	// be sent to. regfish and the certificate authority decide which addresses may
+	// vouch for a name; those that the mail goes to stand in the status of the
+	// RegfishOrder.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:validation:items:MaxLength=254
+	// +kubebuilder:validation:items:Pattern=`^[^@\s]+@[^@\s]+$`
+	Emails []string `json:"emails,omitempty"`
 }
 
 // PurchaseLimit bounds how many orders an issuer may place in a rolling window.
@@ -108,6 +127,23 @@ type IssuerSpec struct {
 	// +kubebuilder:validation:MaxLength=64
 	SKU string `json:"sku"`
 
+	// wildcardSKU of the product to buy when a requested name is a wildcard, for
+	// example RapidSSLWildcard. Without it such requests wait. It may be the same
+	// as sku, where that product takes wildcards.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	WildcardSKU string `json:"wildcardSKU,omitempty"`
+
+	// organizationID of the organization that organization-validated products are
+	// ordered for, for example hdl_7K9QW3M2ZT8HJ. It is not sent with
+	// domain-validated products.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._~-]+$`
+	OrganizationID string `json:"organizationID,omitempty"`
+
 	// validityDays is the term to buy. Without it the longest that public
 	// certificates may have on the day of the order is bought: 199, from
 	// 2027-03-14 99, from 2029-03-14 46.
@@ -127,7 +163,7 @@ type IssuerSpec struct {
 	PurchaseLimit PurchaseLimit `json:"purchaseLimit,omitempty"`
 }
 
-// Product is what the vendor's catalogue says about the issuer's sku.
+// Product is what the vendor's catalogue says about a product.
 type Product struct {
 	// sku in the catalogue's own spelling, which is what orders are placed with.
 	// +required
@@ -143,6 +179,11 @@ type Product struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	ValidationLevel string `json:"validationLevel,omitempty"`
+
+	// organizationRequired says that the product can only be ordered for an
+	// organization.
+	// +optional
+	OrganizationRequired bool `json:"organizationRequired,omitempty"`
 }
 
 // PurchaseBucket counts the purchases that one namespace made in one hour.
@@ -207,6 +248,10 @@ type IssuerStatus struct {
 	// product is the catalogue's entry of spec.sku.
 	// +optional
 	Product *Product `json:"product,omitempty"`
+
+	// wildcardProduct is the catalogue's entry of spec.wildcardSKU.
+	// +optional
+	WildcardProduct *Product `json:"wildcardProduct,omitempty"`
 
 	// purchases is the use of spec.purchaseLimit.
 	// +optional

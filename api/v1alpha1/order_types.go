@@ -180,6 +180,13 @@ type DCVStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=250
 	Records []DNSRecord `json:"records,omitempty"`
+
+	// emails are the addresses that the certificate authority sent its mail to.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:items:MaxLength=254
+	Emails []string `json:"emails,omitempty"`
 }
 
 // OrderStatus is the state of the work on one CertificateRequest.

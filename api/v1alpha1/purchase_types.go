@@ -154,6 +154,10 @@ type Outcome struct {
 	// +kubebuilder:validation:MaxLength=512
 	Message string `json:"message,omitempty"`
 
+	// retryAfter is until when regfish asked to be left alone.
+	// +optional
+	RetryAfter *metav1.Time `json:"retryAfter,omitempty"`
+
 	// time at which the outcome was known.
 	// +required
 	Time metav1.MicroTime `json:"time"`
@@ -187,6 +191,7 @@ type Successor struct {
 // PurchaseSpec records what was decided, what was sent and how it ended. It
 // survives a backup that drops status.
 // +kubebuilder:validation:XValidation:rule="self.recordVersion == oldSelf.recordVersion && self.namesHash == oldSelf.namesHash && self.number == oldSelf.number && self.endpoint == oldSelf.endpoint && self.issuerRef == oldSelf.issuerRef && self.beneficiary == oldSelf.beneficiary && self.action == oldSelf.action && self.sku == oldSelf.sku && self.commonName == oldSelf.commonName && self.dnsNames == oldSelf.dnsNames && self.request == oldSelf.request && self.dcvMethod == oldSelf.dcvMethod && self.validityDays == oldSelf.validityDays",message="a purchase is immutable but for attempts, successors and certificateID"
+// +kubebuilder:validation:XValidation:rule="has(self.dcvEmails) == has(oldSelf.dcvEmails) && (!has(self.dcvEmails) || self.dcvEmails == oldSelf.dcvEmails) && has(self.organizationID) == has(oldSelf.organizationID) && (!has(self.organizationID) || self.organizationID == oldSelf.organizationID)",message="dcvEmails and organizationID are immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.certificateID) || (has(self.certificateID) && self.certificateID == oldSelf.certificateID)",message="certificateID is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.attempts) || (has(self.attempts) && oldSelf.attempts.all(o, self.attempts.exists(n, n.number == o.number)))",message="attempts are only added"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.successors) || (has(self.successors) && oldSelf.successors.all(o, self.successors.exists(n, n.number == o.number)))",message="successors are only added"
@@ -254,6 +259,18 @@ type PurchaseSpec struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=32
 	DCVMethod DCVMethod `json:"dcvMethod"`
+
+	// dcvEmails that the order asks for the mail to be sent to.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:validation:items:MaxLength=254
+	DCVEmails []string `json:"dcvEmails,omitempty"`
+
+	// organizationID of the organization that the order is placed for.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	OrganizationID string `json:"organizationID,omitempty"`
 
 	// validityDays that are bought.
 	// +required

@@ -17,13 +17,20 @@ import (
 
 // Want is what an approved, valid request asks to be bought.
 type Want struct {
-	Beneficiary  v1alpha1.Beneficiary
-	Issuer       v1alpha1.IssuerRef
-	Endpoint     string // canonical
-	Request      *pki.Request
+	Beneficiary v1alpha1.Beneficiary
+	Issuer      v1alpha1.IssuerRef
+	Endpoint    string // canonical
+	Request     *pki.Request
+	// SKU to buy: the issuer's, or its wildcardSKU where a name is a wildcard. Empty
+	// while it is not known.
 	SKU          string
 	ValidityDays int32
-	DCVMethod    v1alpha1.DCVMethod
+	// OrganizationID that the order is placed for; empty for domain-validated
+	// products.
+	OrganizationID string
+	DCVMethod      v1alpha1.DCVMethod
+	// DCVEmails are the addresses that the order asks for, with DCVMethodEmail.
+	DCVEmails []string
 	// Publisher of the validation records, for the sentence that asks for them.
 	Publisher v1alpha1.DCVPublisher
 	// Labels of the request, copied onto the purchase for people.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	cmutil "github.com/cert-manager/cert-manager/pkg/api/util"
@@ -64,13 +65,10 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 		f.Purchases, err = g.ofBeneficiary(ctx, reader, f.Want)
 		return f, nil, errors.Join(err, g.complete(ctx, reader, cached == nil, cr, &f))
 	}
-	f.Issuer = g.ready(issuer)
 	f.Slots, _ = SlotsOf(issuer, nil, now)
-	spec := issuer.GetSpec()
-	f.Want.SKU, f.Want.ValidityDays = spec.SKU, ValidityDays(spec.ValidityDays, now)
-	f.Want.DCVMethod, f.Want.Publisher = spec.DCV.Method, spec.DCV.Publisher
-	if p := issuer.GetStatus().Product; p != nil {
-		f.Want.SKU = p.SKU
+	f.Issuer = f.Want.from(issuer, now)
+	if problem := g.ready(issuer); problem != nil {
+		f.Issuer = problem
 	}
 	if f.Want.Endpoint, err = g.Endpoint(issuer); err != nil {
 		f.Issuer = notReady("%s is not ready: %v", f.Want.Issuer, err)
@@ -121,6 +119,39 @@ func want(cr *cmapi.CertificateRequest, request *pki.Request) Want {
 		w.Beneficiary.CertificateName = owner.Name
 	}
 	return w
+}
+
+// from adds what the issuer decides about the order, and returns what its owner has to
+// add before a request with these names can be served.
+func (w *Want) from(issuer v1alpha1.Issuer, now time.Time) *IssuerProblem {
+	spec, product := issuer.GetSpec(), issuer.GetStatus().Product
+	w.ValidityDays = ValidityDays(spec.ValidityDays, now)
+	w.DCVMethod, w.DCVEmails, w.Publisher = spec.DCV.Method, spec.DCV.Emails, spec.DCV.Publisher
+	sku := spec.SKU
+	if i := slices.IndexFunc(w.Request.DNSNames, isWildcard); i >= 0 {
+		sku, product = spec.WildcardSKU, issuer.GetStatus().WildcardProduct
+		if sku == "" {
+			return notReady("the request has the wildcard %s, and spec.wildcardSKU of %s names no product for wildcards; its owner has to set it, for example to RapidSSLWildcard.", w.Request.DNSNames[i], w.Issuer)
+		}
+	}
+	w.SKU = sku
+	if product == nil || !strings.EqualFold(product.SKU, sku) {
+		// The issuer was not looked at since sku changed, and is not Ready before.
+		return nil
+	}
+	w.SKU = product.SKU
+	if TakesOrganization(*product) {
+		w.OrganizationID = spec.OrganizationID
+	}
+	return nil
+}
+
+func isWildcard(name string) bool { return strings.HasPrefix(name, "*.") }
+
+// TakesOrganization reports whether an organization belongs to an order of the product:
+// the catalogue says so, or that the product is more than domain-validated.
+func TakesOrganization(p v1alpha1.Product) bool {
+	return p.OrganizationRequired || (p.ValidationLevel != "" && p.ValidationLevel != "dv")
 }
 
 // ready returns why the issuer cannot be bought with.

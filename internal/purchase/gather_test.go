@@ -156,6 +156,101 @@ func TestFactsOfTheIssuer(t *testing.T) {
 	}
 }
 
+// What the issuer is set up for decides what is ordered for a request, and what its
+// owner has to add first.
+func TestFactsOfTheOrder(t *testing.T) {
+	dv, ov := v1alpha1.Product{SKU: "RapidSSL", ValidationLevel: "dv"}, v1alpha1.Product{SKU: "SecureSite", ValidationLevel: "ov", OrganizationRequired: true}
+	type order struct {
+		SKU, Organization string
+		Method            v1alpha1.DCVMethod
+		Emails            []string
+	}
+	for name, tt := range map[string]struct {
+		reason string
+		names  []string
+		change func(*v1alpha1.RegfishClusterIssuer)
+		want   order
+		says   string // empty: it can be bought
+	}{
+		"a domain-validated product": {
+			reason: "no organization belongs to it", names: []string{"www.example.com"},
+			change: func(i *v1alpha1.RegfishClusterIssuer) { i.Spec.OrganizationID, i.Status.Product = "hdl_1", &dv },
+			want:   order{SKU: "RapidSSL", Method: v1alpha1.DCVMethodCNAME},
+		},
+		"an organization-validated product": {
+			reason: "it is ordered for the organization, in the catalogue's spelling", names: []string{"www.example.com"},
+			change: func(i *v1alpha1.RegfishClusterIssuer) {
+				i.Spec.SKU, i.Spec.OrganizationID, i.Status.Product = "securesite", "hdl_1", &ov
+			},
+			want: order{SKU: "SecureSite", Organization: "hdl_1", Method: v1alpha1.DCVMethodCNAME},
+		},
+		"an organization-validated product that does not say so": {
+			reason: "the level says it", names: []string{"www.example.com"},
+			change: func(i *v1alpha1.RegfishClusterIssuer) {
+				i.Spec.SKU, i.Spec.OrganizationID, i.Status.Product = "SecureSite", "hdl_1", &v1alpha1.Product{SKU: "SecureSite", ValidationLevel: "ov"}
+			},
+			want: order{SKU: "SecureSite", Organization: "hdl_1", Method: v1alpha1.DCVMethodCNAME},
+		},
+		"a wildcard": {
+			reason: "it is another product", names: []string{"example.com", "*.example.com"},
+			change: func(i *v1alpha1.RegfishClusterIssuer) {
+				i.Spec.WildcardSKU, i.Status.Product, i.Status.WildcardProduct = "rapidsslwildcard", &dv, &v1alpha1.Product{SKU: "RapidSSLWildcard", ValidationLevel: "dv"}
+			},
+			want: order{SKU: "RapidSSLWildcard", Method: v1alpha1.DCVMethodCNAME},
+		},
+		"a wildcard of an organization": {
+			reason: "the organization belongs to the product that is bought", names: []string{"*.example.com"},
+			change: func(i *v1alpha1.RegfishClusterIssuer) {
+				i.Spec.WildcardSKU, i.Spec.OrganizationID, i.Status.Product, i.Status.WildcardProduct = "SecureSite", "hdl_1", &dv, &ov
+			},
+			want: order{SKU: "SecureSite", Organization: "hdl_1", Method: v1alpha1.DCVMethodCNAME},
+		},
+		"a wildcard without a product for it": {
+			reason: "the issuer's owner has to choose one", names: []string{"*.example.com"},
+			change: func(i *v1alpha1.RegfishClusterIssuer) { i.Status.Product = &dv },
+			want:   order{Method: v1alpha1.DCVMethodCNAME},
+			says:   "the request has the wildcard *.example.com, and spec.wildcardSKU of RegfishClusterIssuer regfish names no product for wildcards",
+		},
+		"validation by mail": {
+			reason: "the addresses go with the order", names: []string{"www.example.com"},
+			change: func(i *v1alpha1.RegfishClusterIssuer) {
+				i.Spec.DCV.Method, i.Spec.DCV.Emails, i.Status.Product = v1alpha1.DCVMethodEmail, []string{"admin@example.com"}, &dv
+			},
+			want: order{SKU: "RapidSSL", Method: v1alpha1.DCVMethodEmail, Emails: []string{"admin@example.com"}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			issuer, cr := readyIssuer(50), approved(namespace, "www-1", "r1", csr(t, keyA, tt.names...))
+			tt.change(issuer)
+			w := newWorld(t, issuer, cr)
+			s := w.spender("one", none)
+			f, _, err := s.Facts(t.Context(), nil, cr, preflighted(t, keyA, tt.names...), noon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, order{f.Want.SKU, f.Want.OrganizationID, f.Want.DCVMethod, f.Want.DCVEmails}); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tt.reason, diff)
+			}
+			d := w.spend(s, cr)
+			if tt.says != "" {
+				if d.Step != StepQueue || d.Reason != v1alpha1.ReasonIssuerNotReady || !strings.Contains(d.Message, tt.says) || w.vendor.sent() != 0 {
+					t.Errorf("%s: step %d (%s), %d orders", tt.reason, d.Step, d.Message, w.vendor.sent())
+				}
+				return
+			}
+			p := w.only()
+			if diff := cmp.Diff(tt.want, order{p.Spec.SKU, p.Spec.OrganizationID, p.Spec.DCVMethod, p.Spec.DCVEmails}); diff != "" {
+				t.Errorf("the record: %s (-want +got):\n%s", tt.reason, diff)
+			}
+			method := map[v1alpha1.DCVMethod]string{v1alpha1.DCVMethodCNAME: regfish.DCVMethodCNAME, v1alpha1.DCVMethodEmail: regfish.DCVMethodEmail}[tt.want.Method]
+			sent := w.vendor.orders[0]
+			if diff := cmp.Diff([]any{tt.want.SKU, tt.want.Organization, method, tt.want.Emails}, []any{sent.SKU, sent.OrganizationID, sent.DCVMethod, sent.DCVEmails}); diff != "" {
+				t.Errorf("the order: %s (-want +got):\n%s", tt.reason, diff)
+			}
+		})
+	}
+}
+
 func TestFacts(t *testing.T) {
 	issuer := readyIssuer(7)
 	issuer.Spec.SKU = "rapidssl"

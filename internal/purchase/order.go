@@ -136,10 +136,15 @@ func published(s *v1alpha1.OrderStatus, c conditions, f OrderFacts, shown bool) 
 		return
 	}
 	mine, other, at := Turn(p, f.Contenders)
-	s.DCV = &v1alpha1.DCVStatus{Method: p.Status.DCV.Method, Records: mine}
+	s.DCV = &v1alpha1.DCVStatus{Method: p.Status.DCV.Method, Records: mine, Emails: p.Status.DCV.Emails}
 	if other != nil {
 		c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonWaitingForName,
 			fmt.Sprintf("waits for the name %s, where purchase %s needs another record first; its turn comes when that one is issued or ended.", at, other.Name))
+		return
+	}
+	if len(mine) == 0 && len(s.DCV.Emails) > 0 {
+		c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingEmail,
+			fmt.Sprintf("the certificate authority sent a mail to %s: somebody who reads it has to follow the link in it.", someOf(s.DCV.Emails)))
 		return
 	}
 	if len(mine) == 0 {

@@ -56,6 +56,7 @@ func orderSummaryOf(s v1alpha1.OrderStatus) orderSummary {
 func TestOrderStatus(t *testing.T) {
 	record2 := []regfish.DNSRecord{{Name: "_a.example.com", Type: "CNAME", Value: "b.example.net"}, {Name: "_c.example.com", Type: "CNAME", Value: "d.example.net"}}
 	validating := looked(t, withValidation(record2...))
+	mailed := looked(t, regfish.Certificate{Status: regfish.StatusPending, Validation: &regfish.Validation{Method: regfish.DCVMethodEmail, EmailTargets: []string{"admin@example.com"}}})
 	staged := looked(t, regfish.Certificate{Status: regfish.StatusPending, ActionRequired: true, PendingReason: "organization_required", CompletionURL: "https://regfish.com/1"})
 	done := looked(t, regfish.Certificate{Status: regfish.StatusIssued, CertificatePEMAvailable: true})
 	earlier := looked(t, regfish.Certificate{Status: regfish.StatusIssued, CertificatePEMAvailable: true}, forRequest("r0"))
@@ -84,6 +85,11 @@ func TestOrderStatus(t *testing.T) {
 			reason: "only what is this one's turn is shown", decision: Decision{Step: StepFollow, Purchase: validating}, contenders: []Contender{first, {Purchase: validating, Wanted: true}},
 			want: orderSummary{summary{State: v1alpha1.StateValidating, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: pendingYet}, "False/WaitingForName", "New", "1 C1", 1, ""},
 			says: "waits for the name _a.example.com., where purchase other needs another record first",
+		},
+		"follows a purchase that is validated by mail": {
+			reason: "somebody has to read it", decision: Decision{Step: StepFollow, Purchase: mailed}, contenders: []Contender{{Purchase: mailed, Wanted: true}},
+			want: orderSummary{summary{State: v1alpha1.StateValidating, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: pendingYet}, "False/AwaitingEmail", "New", "1 C1", 0, ""},
+			says: "sent a mail to admin@example.com",
 		},
 		"follows a staged purchase": {
 			reason: "a person has to act", decision: Decision{Step: StepFollow, Purchase: staged},

@@ -130,7 +130,8 @@ func sameKey(f Facts) (Decision, bool) {
 
 // sameOrder reports whether the order that p records is the one that w would place.
 func sameOrder(p *v1alpha1.RegfishPurchase, w Want) bool {
-	return p.Spec.IssuerRef == w.Issuer && strings.EqualFold(p.Spec.SKU, w.SKU) && p.Spec.ValidityDays == w.ValidityDays && p.Spec.DCVMethod == w.DCVMethod
+	return p.Spec.IssuerRef == w.Issuer && strings.EqualFold(p.Spec.SKU, w.SKU) && p.Spec.OrganizationID == w.OrganizationID &&
+		p.Spec.ValidityDays == w.ValidityDays && p.Spec.DCVMethod == w.DCVMethod && slices.Equal(p.Spec.DCVEmails, w.DCVEmails)
 }
 
 // retry: the last attempt bought nothing, so the next one may be made, after a
@@ -150,10 +151,14 @@ func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 			return d
 		}
 	}
-	if wait := last.Outcome.Time.Add(pause).Sub(f.Now); wait > 0 {
+	next := last.Outcome.Time.Add(pause)
+	if asked := last.Outcome.RetryAfter; asked != nil && asked.After(next) {
+		next = asked.Time
+	}
+	if wait := next.Sub(f.Now); wait > 0 {
 		return Decision{
 			Step: StepQueue, Purchase: p, Reason: reasonOf(last), LookAgain: wait,
-			Message: fmt.Sprintf("attempt %d placed no order (%s); the next one follows after a pause of %s.", last.Number, last.Outcome.Message, pause),
+			Message: fmt.Sprintf("attempt %d placed no order (%s); the next one follows at %s.", last.Number, last.Outcome.Message, next.UTC().Format(time.RFC3339)),
 		}
 	}
 	for _, rule := range []func(Facts) (Decision, bool){oneOrderAtATime, limit, unclaimed} {

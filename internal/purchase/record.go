@@ -192,8 +192,8 @@ func serves(p *v1alpha1.RegfishPurchase, w Want) bool {
 
 // inLineage reports whether p is an earlier purchase for the Certificate of w:
 // the same Certificate by name, so that what is re-created goes on, with the
-// same names and product. Any issuer counts: moving a Certificate to another
-// issuer of the same endpoint buys nothing. A request without a Certificate is a
+// same names, product and organization. Any issuer counts: moving a Certificate to
+// another issuer of the same endpoint buys nothing. A request without a Certificate is a
 // lineage of its own.
 func inLineage(p *v1alpha1.RegfishPurchase, w Want) bool {
 	a, b := p.Spec.Beneficiary, w.Beneficiary
@@ -204,7 +204,7 @@ func inLineage(p *v1alpha1.RegfishPurchase, w Want) bool {
 		return false
 	}
 	// Without an issuer it is not known what would be bought.
-	return w.SKU == "" || strings.EqualFold(p.Spec.SKU, w.SKU)
+	return w.SKU == "" || (strings.EqualFold(p.Spec.SKU, w.SKU) && p.Spec.OrganizationID == w.OrganizationID)
 }
 
 // inBounds reports whether p counts against the bounds of w: its lineage, and
@@ -235,19 +235,21 @@ func New(w Want, namespace string, number int32) *v1alpha1.RegfishPurchase {
 	p := &v1alpha1.RegfishPurchase{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Name(w.NamesHash(), number), Labels: labels(w)},
 		Spec: v1alpha1.PurchaseSpec{
-			RecordVersion: v1alpha1.RecordVersion,
-			NamesHash:     w.NamesHash(),
-			Number:        number,
-			Endpoint:      w.Endpoint,
-			IssuerRef:     w.Issuer,
-			Beneficiary:   w.Beneficiary,
-			Action:        v1alpha1.ActionNew,
-			SKU:           w.SKU,
-			CommonName:    w.Request.CommonName,
-			DNSNames:      w.Request.DNSNames,
-			Request:       w.Request.PEM,
-			DCVMethod:     w.DCVMethod,
-			ValidityDays:  w.ValidityDays,
+			RecordVersion:  v1alpha1.RecordVersion,
+			NamesHash:      w.NamesHash(),
+			Number:         number,
+			Endpoint:       w.Endpoint,
+			IssuerRef:      w.Issuer,
+			Beneficiary:    w.Beneficiary,
+			Action:         v1alpha1.ActionNew,
+			SKU:            w.SKU,
+			CommonName:     w.Request.CommonName,
+			DNSNames:       w.Request.DNSNames,
+			Request:        w.Request.PEM,
+			OrganizationID: w.OrganizationID,
+			DCVMethod:      w.DCVMethod,
+			DCVEmails:      w.DCVEmails,
+			ValidityDays:   w.ValidityDays,
 		},
 	}
 	if number == 0 {

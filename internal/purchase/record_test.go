@@ -156,6 +156,7 @@ func TestLineages(t *testing.T) {
 		"an earlier key":                       {w, []change{forKey(t, keyB)}, []string{"lineage", "bounds"}},
 		"another issuer":                       {w, []change{withIssuer("other")}, all},
 		"another product":                      {w, []change{withSKU("Other")}, []string{"serves"}},
+		"another organization":                 {w, []change{func(p *v1alpha1.RegfishPurchase) { p.Spec.OrganizationID = "hdl_other" }}, []string{"serves"}},
 		"the product in capitals":              {w, []change{withSKU("RAPIDSSL")}, all},
 		"another Certificate of the same key":  {w, []change{forCertificate("other")}, []string{"serves"}},
 		"another namespace":                    {w, []change{inNamespace("blog")}, nil},

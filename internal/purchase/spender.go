@@ -415,12 +415,14 @@ func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alp
 		return notSent(err)
 	}
 	result = vendor.Order(ctx, regfish.OrderRequest{
-		SKU:          p.Spec.SKU,
-		CommonName:   p.Spec.CommonName,
-		DNSNames:     p.Spec.DNSNames,
-		CSR:          string(p.Spec.Request),
-		DCVMethod:    vendorMethod(p.Spec.DCVMethod),
-		ValidityDays: int(p.Spec.ValidityDays),
+		SKU:            p.Spec.SKU,
+		CommonName:     p.Spec.CommonName,
+		DNSNames:       p.Spec.DNSNames,
+		CSR:            string(p.Spec.Request),
+		DCVMethod:      vendorMethod(p.Spec.DCVMethod),
+		DCVEmails:      p.Spec.DCVEmails,
+		OrganizationID: p.Spec.OrganizationID,
+		ValidityDays:   int(p.Spec.ValidityDays),
 	}, func() error {
 		// Wall clock and monotonic clock both: a suspended machine may stop one of
 		// them, and a clock that was set back must not open the window again.
@@ -462,8 +464,11 @@ func notSent(err error) regfish.OrderResult {
 // vendorMethod is the vendor's word for the method. An unknown one is left empty
 // and refused by the vendor, which costs nothing.
 func vendorMethod(m v1alpha1.DCVMethod) string {
-	if m == v1alpha1.DCVMethodCNAME {
+	switch m {
+	case v1alpha1.DCVMethodCNAME:
 		return regfish.DCVMethodCNAME
+	case v1alpha1.DCVMethodEmail:
+		return regfish.DCVMethodEmail
 	}
 	return ""
 }
@@ -473,6 +478,9 @@ func (s *Spender) outcome(r regfish.OrderResult) v1alpha1.Outcome {
 	o := v1alpha1.Outcome{HTTPStatus: int32(r.Status), Time: metav1.NewMicroTime(s.Clock.Now())} //nolint:gosec // an HTTP status is small
 	if r.Err != nil {
 		o.Message = regfish.Sanitise(r.Err.Error(), 512)
+		if wait := regfish.RetryAfter(r.Err); wait > 0 {
+			o.RetryAfter = metaTime(new(s.Clock.Now().Add(wait)))
+		}
 	}
 	switch r.Outcome {
 	case regfish.Accepted:

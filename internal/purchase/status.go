@@ -5,6 +5,7 @@ package purchase
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,8 +101,11 @@ func mirror(s *v1alpha1.PurchaseStatus, c *regfish.Certificate, mayShow func(str
 	s.ContractNotBefore, s.ContractNotAfter = metaTime(c.ContractValidFrom), metaTime(c.ContractValidUntil)
 	s.DCV = nil
 	if v := c.Validation; v != nil && pending(*c) {
-		if records := Records(*v); len(records) > 0 {
-			s.DCV = &v1alpha1.DCVStatus{Method: v1alpha1.DCVMethodCNAME, Records: records}
+		if records, emails := Records(*v), targets(*v); len(records)+len(emails) > 0 {
+			s.DCV = &v1alpha1.DCVStatus{Method: v1alpha1.DCVMethodCNAME, Records: records, Emails: emails}
+			if len(records) == 0 {
+				s.DCV.Method = v1alpha1.DCVMethodEmail
+			}
 		}
 	}
 }
@@ -135,6 +139,23 @@ func Records(v regfish.Validation) []v1alpha1.DNSRecord {
 		}
 		seen[rec] = true
 		out = append(out, rec)
+	}
+	return out
+}
+
+// maxTargets is the most mail addresses that a status shows.
+const maxTargets = 50
+
+// targets are the addresses that the certificate authority sent its mail to, without
+// duplicates. What cannot be an address is left out.
+func targets(v regfish.Validation) []string {
+	var out []string
+	for _, t := range v.EmailTargets {
+		t = strings.TrimSpace(t)
+		if !isName(t, 254) || !strings.Contains(t, "@") || slices.Contains(out, t) || len(out) == maxTargets {
+			continue
+		}
+		out = append(out, t)
 	}
 	return out
 }
@@ -264,11 +285,15 @@ func action(s *v1alpha1.PurchaseStatus, o Observation) {
 			set(s, v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonNotRequired, "nobody has to act at regfish.")
 		}
 	case o.Vendor.ActionRequired && pending(*o.Vendor):
-		where := "the regfish console (regfish named no page that may be shown)"
-		if s.CompletionURL != "" {
-			where = s.CompletionURL
+		where := "at " + s.CompletionURL
+		switch {
+		case s.CompletionURL != "":
+		case o.Vendor.CompletionURL == "":
+			where = "in the regfish console (regfish named no page)"
+		default:
+			where = "in the regfish console (the page that regfish named is withheld, because its host is neither under the endpoint's domain nor in --console-hosts)"
 		}
-		message := fmt.Sprintf("a person has to complete order %s at %s", regfish.Sanitise(o.Vendor.ID, 64), where)
+		message := fmt.Sprintf("a person has to complete order %s %s", regfish.Sanitise(o.Vendor.ID, 64), where)
 		if s.Vendor.PendingMessage != "" {
 			message += ": " + s.Vendor.PendingMessage
 		}
@@ -347,14 +372,41 @@ func issue(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 		}
 		set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, message)
 	case regfish.StatusPending:
-		message := "waits for regfish and the certificate authority; nobody has to act."
-		if s.DCV != nil {
-			message = "waits until the validation records of order " + p.Spec.CertificateID + " are seen in DNS."
-		}
-		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, message)
+		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, pendingMessage(p, s))
 	default:
 		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, fmt.Sprintf("regfish gives order %s the status %q, which this version does not know; it goes on asking.", p.Spec.CertificateID, s.Vendor.Status))
 	}
+}
+
+// orderPendingApproval is the order_state of an order whose organization the certificate
+// authority still has to check (a value that the vendor's own client knows). It only
+// changes what is said.
+const orderPendingApproval = "PENDING_APPROVAL"
+
+// pendingMessage says what a placed order waits for.
+func pendingMessage(p *v1alpha1.RegfishPurchase, s *v1alpha1.PurchaseStatus) string {
+	var waits []string
+	if s.DCV != nil && len(s.DCV.Records) > 0 {
+		waits = append(waits, "until the validation records of order "+p.Spec.CertificateID+" are seen in DNS")
+	}
+	if s.DCV != nil && len(s.DCV.Emails) > 0 {
+		waits = append(waits, "until somebody follows the link in the mail that was sent to "+someOf(s.DCV.Emails))
+	}
+	if s.Vendor.OrderState == orderPendingApproval {
+		waits = append(waits, "until the certificate authority has checked the organization, which may take days")
+	}
+	if len(waits) == 0 {
+		return "waits for regfish and the certificate authority; nobody has to act."
+	}
+	return "waits " + strings.Join(waits, ", and ") + "."
+}
+
+// someOf lists the first three.
+func someOf(all []string) string {
+	if len(all) > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:3], ", "), len(all)-3)
+	}
+	return strings.Join(all, ", ")
 }
 
 // pending reports whether nothing final was said about the certificate; an

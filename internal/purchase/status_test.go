@@ -103,12 +103,29 @@ func TestObserve(t *testing.T) {
 		"staged with a page that may not be shown": {
 			reason: "people log in at what they are shown", record: open, seen: answer(regfish.StatusPending, staged("https://evil.example/complete/C1")),
 			want: summary{State: v1alpha1.StateActionRequired, Placed: purchased, Held: notHeld, Action: "True/OrganizationRequired", Issued: pendingYet},
-			says: "regfish named no page that may be shown",
+			says: "is withheld",
 		},
 		"staged without a page": {
 			reason: "somebody has to act all the same", record: open, seen: answer(regfish.StatusPending, staged("")),
 			want: summary{State: v1alpha1.StateActionRequired, Placed: purchased, Held: notHeld, Action: "True/OrganizationRequired", Issued: pendingYet},
-			says: "the regfish console",
+			says: "regfish named no page",
+		},
+		"completed, and checked by the authority": {
+			reason: "nobody has to act, and it may take days", record: open, seen: answer(regfish.StatusPending, func(c *regfish.Certificate) { c.OrderState = "PENDING_APPROVAL" }),
+			want: summary{State: v1alpha1.StateProcessing, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: pendingYet},
+			says: "until the certificate authority has checked the organization, which may take days",
+		},
+		"completed, checked by the authority, with records": {
+			reason: "somebody has to set them meanwhile", record: open, seen: answer(regfish.StatusPending, withRecords, func(c *regfish.Certificate) { c.OrderState = "PENDING_APPROVAL" }),
+			want: summary{State: v1alpha1.StateValidating, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: pendingYet},
+			says: "are seen in DNS, and until the certificate authority",
+		},
+		"pending with mail": {
+			reason: "somebody has to follow the link", record: open, seen: answer(regfish.StatusPending, func(c *regfish.Certificate) {
+				c.Validation = &regfish.Validation{Method: regfish.DCVMethodEmail, EmailTargets: []string{"a@example.com", "b@example.com", "c@example.com", "d@example.com"}}
+			}),
+			want: summary{State: v1alpha1.StateValidating, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: pendingYet},
+			says: "the mail that was sent to a@example.com, b@example.com, c@example.com and 1 more.",
 		},
 		"staged, after which a person acted": {
 			reason: "the condition says that it was", record: append(slices.Clone(open), stands(v1alpha1.ConditionActionRequired, metav1.ConditionTrue, "OrganizationRequired", "act.")), seen: answer(regfish.StatusPending),
@@ -451,8 +468,13 @@ func faults(s v1alpha1.PurchaseStatus) []string {
 		report("serial number %.80q, page %.80q", s.SerialNumber, s.CompletionURL)
 	}
 	if s.DCV != nil {
-		if n := len(s.DCV.Records); n == 0 || n > 250 {
-			report("%d records", n)
+		if n, m := len(s.DCV.Records), len(s.DCV.Emails); n+m == 0 || n > 250 || m > 50 {
+			report("%d records, %d addresses", n, m)
+		}
+		for _, address := range s.DCV.Emails {
+			if !printable(address, 254) || !strings.Contains(address, "@") {
+				report("address %.300q", address)
+			}
 		}
 		for _, r := range s.DCV.Records {
 			if !printable(r.Name, 255) || !printable(r.Type, 16) || !printable(r.Value, 512) || !strings.HasSuffix(r.Name, ".") || r.Name == "." {
@@ -560,6 +582,30 @@ func TestObserveStandsWhateverTheVendorSays(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestTargets(t *testing.T) {
+	for name, tt := range map[string]struct {
+		sent, want []string
+		reason     string
+	}{
+		"addresses":         {[]string{"admin@example.com", " hostmaster@example.com\n"}, []string{"admin@example.com", "hostmaster@example.com"}, "blanks around them say nothing"},
+		"one twice":         {[]string{"admin@example.com", "admin@example.com"}, []string{"admin@example.com"}, "one mail was sent"},
+		"no address":        {[]string{"", "example.com", "\x1b[31ma@example.com", "a b@example.com", strings.Repeat("a", 254) + "@example.com"}, nil, "a status holds what people can read and the API server takes"},
+		"more than a dozen": {manyTargets(60), manyTargets(50), "a status is bounded"},
+	} {
+		if diff := cmp.Diff(tt.want, targets(regfish.Validation{EmailTargets: tt.sent})); diff != "" {
+			t.Errorf("%s: %s (-want +got):\n%s", name, tt.reason, diff)
+		}
+	}
+}
+
+func manyTargets(n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("a%d@example.com", i))
+	}
+	return all
 }
 
 func TestRecords(t *testing.T) {

@@ -12,23 +12,26 @@ import (
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/credentials"
+	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
-// maxListed is the most SKUs that a message lists.
+// maxListed is the most SKUs or organizations that a message lists.
 const maxListed = 10
 
 // Findings are what looking at an issuer brought to light. Problem is nil for an
 // issuer that can be used.
 type Findings struct {
 	Problem *credentials.Problem
-	Product *v1alpha1.Product
+	// Product and Wildcard are the catalogue's entries of sku and wildcardSKU.
+	Product, Wildcard *v1alpha1.Product
 }
 
 // Vendor is what the check needs of the API client.
 type Vendor interface {
 	Products(ctx context.Context) ([]regfish.Product, error)
 	Certificates(ctx context.Context, each func(regfish.Certificate) error) error
+	Organizations(ctx context.Context) ([]regfish.Organization, error)
 }
 
 // errFirstRow ends the listing of the account: that it begins shows what the
@@ -36,7 +39,7 @@ type Vendor interface {
 var errFirstRow = errors.New("one row is enough")
 
 // check asks the vendor, cheaply, whether the key is good, may list, and has the
-// product. An error is the API server's and says nothing about the issuer.
+// products and the organization. An error is the API server's and says nothing about the issuer.
 func check(ctx context.Context, connect func(context.Context, v1alpha1.Issuer) (Vendor, error), issuer v1alpha1.Issuer) (Findings, error) {
 	vendor, err := connect(ctx, issuer)
 	var problem *credentials.Problem
@@ -54,7 +57,11 @@ func check(ctx context.Context, connect func(context.Context, v1alpha1.Issuer) (
 	if err != nil && !errors.Is(err, errFirstRow) {
 		return Findings{Problem: vendorProblem(issuer, err, "list certificates")}, nil
 	}
-	return product(issuer.GetSpec().SKU, products), nil
+	f := inCatalogue(issuer, products)
+	if f.Problem == nil {
+		f.Problem = organization(ctx, vendor, issuer, f)
+	}
+	return f, nil
 }
 
 // vendorProblem turns an answer of the vendor into what the issuer's owner has to
@@ -66,29 +73,86 @@ func vendorProblem(issuer v1alpha1.Issuer, err error, doing string) *credentials
 	return &credentials.Problem{Reason: v1alpha1.ReasonEndpointUnreachable, Message: fmt.Sprintf("spec.url %s could not be asked: %v; it is tried again every minute.", issuer.GetSpec().URL, err)}
 }
 
-// product finds the sku in the catalogue, without regard to case.
-func product(sku string, catalogue []regfish.Product) Findings {
+// inCatalogue finds the issuer's products.
+func inCatalogue(issuer v1alpha1.Issuer, catalogue []regfish.Product) Findings {
+	var f Findings
+	spec, known := issuer.GetSpec(), issuer.GetStatus()
+	if f.Product, f.Problem = product("spec.sku", spec.SKU, known.Product, catalogue); f.Problem != nil || spec.WildcardSKU == "" {
+		return f
+	}
+	f.Wildcard, f.Problem = product("spec.wildcardSKU", spec.WildcardSKU, known.WildcardProduct, catalogue)
+	return f
+}
+
+// product finds a SKU in the catalogue, without regard to case. before is what the
+// catalogue said at the last look.
+func product(field, sku string, before *v1alpha1.Product, catalogue []regfish.Product) (*v1alpha1.Product, *credentials.Problem) {
 	var known []string
 	for _, p := range catalogue {
 		if !strings.EqualFold(p.SKU, sku) {
 			known = append(known, regfish.Sanitise(p.SKU, 64))
 			continue
 		}
-		level := p.ValidationLevel
-		if level == "" {
-			level = p.Type
+		found := &v1alpha1.Product{
+			SKU: regfish.Sanitise(p.SKU, 64), Name: regfish.Sanitise(p.Name, 256),
+			ValidationLevel: regfish.Sanitise(p.Level(), 64), OrganizationRequired: p.OrganizationRequired,
 		}
-		found := &v1alpha1.Product{SKU: regfish.Sanitise(p.SKU, 64), Name: regfish.Sanitise(p.Name, 256), ValidationLevel: regfish.Sanitise(strings.ToLower(level), 64)}
-		if p.OrganizationRequired {
-			return Findings{Product: found, Problem: &credentials.Problem{Reason: v1alpha1.ReasonOrganizationRequired, Message: fmt.Sprintf(
-				"spec.sku %s can only be ordered for an organization, which this version cannot name; choose a domain-validated product.", found.SKU)}}
+		if before != nil && before.SKU == found.SKU && found.ValidationLevel == "" {
+			// An entry without its level was left incomplete. What is bought and for which
+			// organization must not change with that.
+			found.ValidationLevel, found.OrganizationRequired = before.ValidationLevel, before.OrganizationRequired || found.OrganizationRequired
 		}
-		return Findings{Product: found}
+		return found, nil
 	}
 	slices.Sort(known)
 	if len(known) > maxListed {
 		known = append(known[:maxListed], "...")
 	}
-	return Findings{Problem: &credentials.Problem{Reason: v1alpha1.ReasonProductUnknown, Message: fmt.Sprintf(
-		"spec.sku %q is not in the catalogue of this account; it has: %s.", sku, strings.Join(known, ", "))}}
+	return nil, &credentials.Problem{Reason: v1alpha1.ReasonProductUnknown, Message: fmt.Sprintf(
+		"%s %q is not in the catalogue of this account; it has: %s.", field, sku, strings.Join(known, ", "))}
+}
+
+// organization returns what is wrong with the organization of an issuer of products that
+// are ordered for one. An order for an organization that cannot be used would be refused,
+// or stand at regfish until somebody completes it there.
+func organization(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer, f Findings) *credentials.Problem {
+	named, field := issuer.GetSpec().OrganizationID, ""
+	for _, p := range []struct {
+		field   string
+		product *v1alpha1.Product
+	}{{"spec.sku", f.Product}, {"spec.wildcardSKU", f.Wildcard}} {
+		if p.product != nil && (p.product.OrganizationRequired || (named != "" && purchase.TakesOrganization(*p.product))) {
+			field = p.field + " " + p.product.SKU
+			break
+		}
+	}
+	if field == "" {
+		return nil
+	}
+	all, err := vendor.Organizations(ctx)
+	if err != nil {
+		return vendorProblem(issuer, err, "list organizations")
+	}
+	var usable []string
+	wrong := fmt.Sprintf("%s can only be ordered for an organization, and spec.organizationID names none", field)
+	if named != "" {
+		wrong = fmt.Sprintf("spec.organizationID %s is no organization of this account", named)
+	}
+	for _, o := range all {
+		switch {
+		case o.UsableForOrdering && o.ID == named:
+			return nil
+		case o.UsableForOrdering:
+			usable = append(usable, fmt.Sprintf("%s (%s)", regfish.Sanitise(o.ID, 64), regfish.Sanitise(o.Name, 64)))
+		case o.ID == named:
+			wrong = fmt.Sprintf("regfish does not accept orders for the organization %s of spec.organizationID yet (its status is %q): complete it in the regfish console", named, regfish.Sanitise(o.Status, 32))
+		}
+	}
+	if len(usable) == 0 {
+		return &credentials.Problem{Reason: v1alpha1.ReasonOrganizationRequired, Message: wrong + ". The account has no organization that can be ordered for; create one in the regfish console and name it in spec.organizationID."}
+	}
+	if len(usable) > maxListed {
+		usable = append(usable[:maxListed], "...")
+	}
+	return &credentials.Problem{Reason: v1alpha1.ReasonOrganizationRequired, Message: fmt.Sprintf("%s. These can be named in spec.organizationID: %s.", wrong, strings.Join(usable, ", "))}
 }

@@ -29,7 +29,9 @@ type vendor struct {
 	products []regfish.Product
 	account  int
 	noProducts,
-	noList error
+	noList,
+	noOrganizations error
+	organizations []regfish.Organization
 	// read counts the rows that were read.
 	read int
 }
@@ -46,6 +48,10 @@ func (v *vendor) Certificates(_ context.Context, each func(regfish.Certificate) 
 		}
 	}
 	return v.noList
+}
+
+func (v *vendor) Organizations(context.Context) ([]regfish.Organization, error) {
+	return v.organizations, v.noOrganizations
 }
 
 func theIssuer(sku string) *v1alpha1.RegfishClusterIssuer {
@@ -87,10 +93,6 @@ func TestCheck(t *testing.T) {
 		},
 		"a large account": {
 			reason: "one row shows that the key may list", sku: "RapidSSL", vendor: vendor{products: dv, account: 100000}, product: rapid,
-		},
-		"a product that needs an organization": {
-			reason: "this version cannot name one", sku: "securesite", vendor: vendor{products: dv}, product: &v1alpha1.Product{SKU: "SecureSite", Name: "Secure Site", ValidationLevel: "ov"},
-			problem: v1alpha1.ReasonOrganizationRequired, says: "spec.sku SecureSite",
 		},
 		"a product that is not in the catalogue": {
 			reason: "its owner is told what there is", sku: "Rapid", vendor: vendor{products: dv},
@@ -163,12 +165,134 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// An issuer of products that are ordered for an organization, or of a product for
+// wildcards, is checked for both before an order can be refused for them.
+func TestCheckOfOrganizationsAndWildcards(t *testing.T) {
+	catalogue := []regfish.Product{
+		{SKU: "RapidSSL", Type: "dv"}, {SKU: "RapidSSLWildcard", Type: "dv"},
+		{SKU: "SecureSite", Type: "OV", OrganizationRequired: true}, {SKU: "TrueBusinessID", ValidationLevel: "ov"},
+		{SKU: "Incomplete"},
+	}
+	account := []regfish.Organization{
+		{ID: "hdl_1", Name: "Example GmbH", Status: "ready", UsableForOrdering: true}, {ID: "hdl_2", Name: "New GmbH", Status: "in review\x1b"},
+		{ID: "hdl_3", Name: "Other\nGmbH", Status: "validated", UsableForOrdering: true},
+	}
+	for name, tt := range map[string]struct {
+		reason  string
+		spec    v1alpha1.IssuerSpec
+		status  v1alpha1.IssuerStatus
+		vendor  vendor
+		problem string
+		says    []string
+		product *v1alpha1.Product
+	}{
+		"an organization that can be used": {
+			reason: "it can be bought", spec: v1alpha1.IssuerSpec{SKU: "SecureSite", OrganizationID: "hdl_1"}, vendor: vendor{organizations: account},
+		},
+		"no organization where one is required": {
+			reason: "its owner has to choose one of those that can be used", spec: v1alpha1.IssuerSpec{SKU: "securesite"}, vendor: vendor{organizations: account},
+			problem: v1alpha1.ReasonOrganizationRequired,
+			says:    []string{"spec.sku SecureSite can only be ordered for an organization, and spec.organizationID names none", "hdl_1 (Example GmbH), hdl_3 (Other GmbH)."},
+		},
+		"no organization where the catalogue does not require one": {
+			reason: "regfish takes the order, and a person completes it there", spec: v1alpha1.IssuerSpec{SKU: "TrueBusinessID"}, vendor: vendor{noOrganizations: vendorSays(regfish.KindForbidden, 403)},
+		},
+		"an organization of another account": {
+			reason: "the order would be refused", spec: v1alpha1.IssuerSpec{SKU: "SecureSite", OrganizationID: "hdl_9"}, vendor: vendor{organizations: account},
+			problem: v1alpha1.ReasonOrganizationRequired, says: []string{"spec.organizationID hdl_9 is no organization of this account", "hdl_1 (Example GmbH)"},
+		},
+		"an organization of another account, for a product that takes one": {
+			reason: "it would be sent all the same", spec: v1alpha1.IssuerSpec{SKU: "TrueBusinessID", OrganizationID: "hdl_9"}, vendor: vendor{organizations: account},
+			problem: v1alpha1.ReasonOrganizationRequired, says: []string{"hdl_9"},
+		},
+		"an organization that cannot be used yet": {
+			reason: "a person has to complete it", spec: v1alpha1.IssuerSpec{SKU: "SecureSite", OrganizationID: "hdl_2"}, vendor: vendor{organizations: account},
+			problem: v1alpha1.ReasonOrganizationRequired, says: []string{`does not accept orders for the organization hdl_2`, `its status is "in review"`, "hdl_1"},
+		},
+		"an account without organizations": {
+			reason: "one has to be created at regfish first", spec: v1alpha1.IssuerSpec{SKU: "SecureSite"},
+			problem: v1alpha1.ReasonOrganizationRequired, says: []string{"The account has no organization that can be ordered for; create one in the regfish console"},
+		},
+		"an organization for a domain-validated product": {
+			reason: "it is not sent, so it is not looked for", spec: v1alpha1.IssuerSpec{SKU: "RapidSSL", OrganizationID: "hdl_9"}, vendor: vendor{noOrganizations: vendorSays(regfish.KindForbidden, 403)},
+		},
+		"a key that may not list organizations": {
+			reason: "its owner has to give it a role", spec: v1alpha1.IssuerSpec{SKU: "SecureSite", OrganizationID: "hdl_1"}, vendor: vendor{noOrganizations: vendorSays(regfish.KindForbidden, 403)},
+			problem: v1alpha1.ReasonKeyForbidden, says: []string{"list organizations"},
+		},
+		"organizations that cannot be listed": {
+			reason: "it is tried again", spec: v1alpha1.IssuerSpec{SKU: "SecureSite", OrganizationID: "hdl_1"}, vendor: vendor{noOrganizations: vendorSays(regfish.KindUnavailable, 502)},
+			problem: v1alpha1.ReasonEndpointUnreachable,
+		},
+		"a product for wildcards": {
+			reason: "both can be bought", spec: v1alpha1.IssuerSpec{SKU: "RapidSSL", WildcardSKU: "rapidsslWILDCARD"},
+		},
+		"a product for wildcards that is not in the catalogue": {
+			reason: "a wildcard would be refused", spec: v1alpha1.IssuerSpec{SKU: "RapidSSL", WildcardSKU: "RapidWildcard"},
+			problem: v1alpha1.ReasonProductUnknown, says: []string{`spec.wildcardSKU "RapidWildcard" is not in the catalogue`, "RapidSSLWildcard"},
+		},
+		"a product for wildcards that needs an organization": {
+			reason: "a wildcard would be refused", spec: v1alpha1.IssuerSpec{SKU: "RapidSSL", WildcardSKU: "SecureSite"}, vendor: vendor{organizations: account},
+			problem: v1alpha1.ReasonOrganizationRequired, says: []string{"spec.wildcardSKU SecureSite can only be ordered for an organization"},
+		},
+		"an entry that lost its level": {
+			reason: "what is bought must not change with an answer that is incomplete", spec: v1alpha1.IssuerSpec{SKU: "Incomplete"},
+			status:  v1alpha1.IssuerStatus{Product: &v1alpha1.Product{SKU: "Incomplete", ValidationLevel: "ov", OrganizationRequired: true}},
+			vendor:  vendor{organizations: account},
+			problem: v1alpha1.ReasonOrganizationRequired, product: &v1alpha1.Product{SKU: "Incomplete", ValidationLevel: "ov", OrganizationRequired: true},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := tt.vendor
+			v.products = catalogue
+			issuer := theIssuer("")
+			tt.spec.URL, tt.spec.APIKeySecretRef = issuer.Spec.URL, issuer.Spec.APIKeySecretRef
+			issuer.Spec, issuer.Status = tt.spec, tt.status
+			f, err := check(t.Context(), func(context.Context, v1alpha1.Issuer) (Vendor, error) { return &v, nil }, issuer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, says := "", ""
+			if f.Problem != nil {
+				got, says = f.Problem.Reason, f.Problem.Message
+			}
+			if got != tt.problem {
+				t.Errorf("%s: problem %q (%s), want %q", tt.reason, got, says, tt.problem)
+			}
+			for _, words := range tt.says {
+				if !strings.Contains(says, words) {
+					t.Errorf("%s: %q does not say %q", tt.reason, says, words)
+				}
+			}
+			if tt.product != nil && !cmp.Equal(tt.product, f.Product) {
+				t.Errorf("%s: product %+v", tt.reason, f.Product)
+			}
+			if tt.problem == "" && tt.spec.WildcardSKU != "" && (f.Wildcard == nil || f.Wildcard.SKU != "RapidSSLWildcard") {
+				t.Errorf("%s: product for wildcards %+v", tt.reason, f.Wildcard)
+			}
+		})
+	}
+}
+
+func TestOrganizationsAreListedInBounds(t *testing.T) {
+	var account []regfish.Organization
+	for i := range 500 {
+		account = append(account, regfish.Organization{ID: fmt.Sprintf("hdl_%03d", i), Name: strings.Repeat("ö\x1b", 10<<10), UsableForOrdering: true})
+	}
+	problem := organization(t.Context(), &vendor{organizations: account}, theIssuer("SecureSite"), Findings{Product: &v1alpha1.Product{SKU: "SecureSite", OrganizationRequired: true}})
+	if problem == nil || len(problem.Message) > 1024 || strings.ContainsFunc(problem.Message, func(r rune) bool { return r < ' ' }) ||
+		!strings.Contains(problem.Message, "hdl_009") || strings.Contains(problem.Message, "hdl_010") || !strings.Contains(problem.Message, "...") {
+		t.Errorf("%+v", problem)
+	}
+}
+
 func TestProductListsTheCatalogueInBounds(t *testing.T) {
 	var catalogue []regfish.Product
 	for i := range 500 {
 		catalogue = append(catalogue, regfish.Product{SKU: fmt.Sprintf("SKU%03d\x1b[31m%s", 499-i, strings.Repeat("x", 10<<10))})
 	}
-	message := product("RapidSSL", catalogue).Problem.Message
+	_, problem := product("spec.sku", "RapidSSL", nil, catalogue)
+	message := problem.Message
 	if len(message) > 1024 || strings.ContainsFunc(message, func(r rune) bool { return r < ' ' }) || !strings.Contains(message, "SKU000") || strings.Contains(message, "SKU010") || !strings.Contains(message, "...") {
 		t.Errorf("%d bytes: %.200q", len(message), message)
 	}

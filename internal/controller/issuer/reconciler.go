@@ -133,9 +133,8 @@ func status(issuer v1alpha1.Issuer, f Findings, ledger v1alpha1.Ledger, made []v
 	if s.Ledger == nil {
 		s.Ledger = &ledger
 	}
-	if f.Product != nil || (s.Product != nil && !strings.EqualFold(s.Product.SKU, issuer.GetSpec().SKU)) {
-		s.Product = f.Product
-	}
+	s.Product = known(s.Product, f.Product, issuer.GetSpec().SKU)
+	s.WildcardProduct = known(s.WildcardProduct, f.Wildcard, issuer.GetSpec().WildcardSKU)
 	// The use of the limit is rebuilt from the ledger before the issuer is Ready:
 	// a re-created or restored issuer has forgotten it.
 	slots, buckets := purchase.SlotsOf(issuer, made, now)
@@ -150,9 +149,26 @@ func status(issuer v1alpha1.Issuer, f Findings, ledger v1alpha1.Ledger, made []v
 		c.Reason, c.Message = f.Problem.Reason, f.Problem.Message
 	default:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonChecked
-		c.Message = fmt.Sprintf("regfish accepts the key and offers %s.", s.Product.SKU)
+		c.Message = fmt.Sprintf("regfish accepts the key and offers %s.", offered(s))
 	}
 	c.Message = regfish.Sanitise(c.Message, maxMessage)
 	meta.SetStatusCondition(&s.Conditions, c)
 	return s
+}
+
+// known is what is known of a product: what was found now, or, where the catalogue could not
+// be read, what was found earlier for the same SKU.
+func known(before, now *v1alpha1.Product, sku string) *v1alpha1.Product {
+	if now == nil && before != nil && strings.EqualFold(before.SKU, sku) {
+		return before
+	}
+	return now
+}
+
+// offered names the products of an issuer that is Ready.
+func offered(s v1alpha1.IssuerStatus) string {
+	if s.WildcardProduct == nil || s.WildcardProduct.SKU == s.Product.SKU {
+		return s.Product.SKU
+	}
+	return s.Product.SKU + ", and " + s.WildcardProduct.SKU + " for wildcards"
 }

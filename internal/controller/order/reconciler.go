@@ -46,7 +46,8 @@ type Options struct {
 // Reconciler works on orders.
 type Reconciler struct {
 	Options
-	pauses pauses
+	pauses    pauses
+	reminders reminders
 }
 
 // New returns a Reconciler.
@@ -57,6 +58,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	var o v1alpha1.RegfishOrder
 	if err := r.Client.Get(ctx, req.NamespacedName, &o); err != nil {
 		r.pauses.forget(req.NamespacedName)
+		r.reminders.forget(req.NamespacedName)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if handed, err := r.finish(ctx, &o); handed || err != nil {

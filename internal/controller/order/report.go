@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -32,33 +33,41 @@ func (r *Reconciler) report(ctx context.Context, o *v1alpha1.RegfishOrder, in *i
 		return reconcile.Result{}, err
 	}
 	before := o.DeepCopy()
+	now := r.Clock.Now()
 	o.Status = purchase.OrderStatus(before.Status, purchase.OrderFacts{
 		Want: in.facts.Want, Decision: out.decision, Contenders: contenders, Delivery: out.delivery,
 	})
-	if equality.Semantic.DeepEqual(before.Status, o.Status) {
-		return result, nil
+	if !equality.Semantic.DeepEqual(before.Status, o.Status) {
+		if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+			return controller.Again(fmt.Errorf("show order: %w", err))
+		}
+		r.announce(ctx, before, o, in.request)
 	}
-	if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return controller.Again(fmt.Errorf("show order: %w", err))
+	if next := r.remind(o, in.request, now); next > 0 && (result.RequeueAfter == 0 || next < result.RequeueAfter) {
+		result.RequeueAfter = next
 	}
-	r.announce(ctx, before, o, in.request)
 	return result, nil
 }
 
 // announced are the transitions that make an event. A Warning asks somebody to
-// act, and is repeated on the Certificate, where its owner looks.
+// act, and is repeated on the request and on the Certificate, where its owner looks. Of
+// those that are waits somebody is reminded every day, because events are kept for an
+// hour.
 var announced = []struct {
 	kind    string
 	status  metav1.ConditionStatus
 	reason  string
 	warning bool
+	wait    bool
 }{
-	{v1alpha1.ConditionPlaced, metav1.ConditionTrue, "", false},
-	{v1alpha1.ConditionHeld, metav1.ConditionTrue, "", true},
-	{v1alpha1.ConditionActionRequired, metav1.ConditionTrue, "", true},
-	{v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingDNS, true},
-	{v1alpha1.ConditionIssued, metav1.ConditionTrue, "", false},
-	{v1alpha1.ConditionIssued, metav1.ConditionFalse, "", true},
+	{v1alpha1.ConditionPlaced, metav1.ConditionTrue, "", false, false},
+	{v1alpha1.ConditionHeld, metav1.ConditionTrue, "", true, true},
+	{v1alpha1.ConditionActionRequired, metav1.ConditionTrue, "", true, true},
+	{v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonCompleted, false, false},
+	{v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingDNS, true, true},
+	{v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingEmail, true, true},
+	{v1alpha1.ConditionIssued, metav1.ConditionTrue, "", false, false},
+	{v1alpha1.ConditionIssued, metav1.ConditionFalse, "", true, false},
 }
 
 // announce makes the events of what changed: one for each transition, none for a
@@ -72,17 +81,28 @@ func (r *Reconciler) announce(ctx context.Context, before, after *v1alpha1.Regfi
 		if was := meta.FindStatusCondition(before.Status.Conditions, a.kind); was != nil && was.Status == now.Status && was.Reason == now.Reason {
 			continue
 		}
-		severity := corev1.EventTypeNormal
-		if a.warning {
-			severity = corev1.EventTypeWarning
-		}
 		log.FromContext(ctx).Info("order changed", "condition", a.kind, "status", now.Status, "reason", now.Reason, "message", now.Message)
-		r.Recorder.Eventf(after, nil, severity, now.Reason, a.kind, "%s", now.Message)
-		if owner := metav1.GetControllerOf(cr); a.warning && owner != nil && owner.Kind == cmapi.CertificateKind {
-			r.Recorder.Eventf(&cmapi.Certificate{
-				TypeMeta:   metav1.TypeMeta{APIVersion: owner.APIVersion, Kind: owner.Kind},
-				ObjectMeta: metav1.ObjectMeta{Namespace: cr.Namespace, Name: owner.Name, UID: owner.UID},
-			}, nil, severity, now.Reason, a.kind, "%s", now.Message)
+		r.event(after, cr, now, a.warning)
+		if a.wait {
+			r.reminders.set(client.ObjectKeyFromObject(after), after.UID, a.kind, r.Clock.Now().Add(day))
 		}
+	}
+}
+
+// event makes the events of one condition.
+func (r *Reconciler) event(o *v1alpha1.RegfishOrder, cr *cmapi.CertificateRequest, c *metav1.Condition, warning bool) {
+	if !warning {
+		r.Recorder.Eventf(o, nil, corev1.EventTypeNormal, c.Reason, c.Type, "%s", c.Message)
+		return
+	}
+	about := []runtime.Object{o, cr}
+	if owner := metav1.GetControllerOf(cr); owner != nil && owner.Kind == cmapi.CertificateKind {
+		about = append(about, &cmapi.Certificate{
+			TypeMeta:   metav1.TypeMeta{APIVersion: owner.APIVersion, Kind: owner.Kind},
+			ObjectMeta: metav1.ObjectMeta{Namespace: cr.Namespace, Name: owner.Name, UID: owner.UID},
+		})
+	}
+	for _, object := range about {
+		r.Recorder.Eventf(object, nil, corev1.EventTypeWarning, c.Reason, c.Type, "%s", c.Message)
 	}
 }

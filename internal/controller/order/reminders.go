@@ -1,0 +1,87 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package order
+
+import (
+	"sync"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+)
+
+const day = 24 * time.Hour
+
+// remind makes the events of every wait in which somebody has to act once more when a day
+// has passed, and returns when it has to be called next; zero if there is no such wait.
+func (r *Reconciler) remind(o *v1alpha1.RegfishOrder, cr *cmapi.CertificateRequest, now time.Time) time.Duration {
+	var soonest time.Duration
+	name := client.ObjectKeyFromObject(o)
+	for _, a := range announced {
+		c := meta.FindStatusCondition(o.Status.Conditions, a.kind)
+		if !a.wait || c == nil || c.Status != a.status || (a.reason != "" && c.Reason != a.reason) {
+			continue
+		}
+		next, known := r.reminders.next(name, o.UID, a.kind)
+		switch {
+		case !known:
+			// It was told by an earlier process. Whole days after the wait began keep many
+			// restarts from making many events.
+			waited := max(0, now.Sub(c.LastTransitionTime.Time))
+			next = now.Add(day - waited%day)
+			r.reminders.set(name, o.UID, a.kind, next)
+		case !now.Before(next):
+			r.event(o, cr, c, true)
+			next = now.Add(day)
+			r.reminders.set(name, o.UID, a.kind, next)
+		}
+		if left := next.Sub(now); soonest == 0 || left < soonest {
+			soonest = left
+		}
+	}
+	return soonest
+}
+
+// reminders remembers when each wait of each order is told again.
+type reminders struct {
+	mu sync.Mutex
+	at map[types.NamespacedName]waits
+}
+
+type waits struct {
+	uid  types.UID
+	next map[string]time.Time
+}
+
+func (r *reminders) next(name types.NamespacedName, uid types.UID, kind string) (time.Time, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.at[name]
+	next, ok := w.next[kind]
+	return next, ok && w.uid == uid
+}
+
+func (r *reminders) set(name types.NamespacedName, uid types.UID, kind string, next time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.at[name]
+	if w.uid != uid {
+		w = waits{uid, map[string]time.Time{}}
+	}
+	w.next[kind] = next
+	if r.at == nil {
+		r.at = map[types.NamespacedName]waits{}
+	}
+	r.at[name] = w
+}
+
+func (r *reminders) forget(name types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.at, name)
+}
