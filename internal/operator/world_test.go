@@ -59,9 +59,18 @@ const issuerName = "regfish"
 
 func newWorld(t *testing.T, change ...func(*v1alpha1.IssuerSpec)) *world {
 	t.Helper()
+	return newWorldOf(t, simulator.Options{}, change...)
+}
+
+// newWorldOf is newWorld with another vendor.
+func newWorldOf(t *testing.T, vendor simulator.Options, change ...func(*v1alpha1.IssuerSpec)) *world {
+	t.Helper()
 	w := &world{Env: testenv.New(t), t: t}
+	if len(vendor.Keys) == 0 {
+		vendor.Keys = []string{apiKey}
+	}
 	var err error
-	if w.vendor, err = simulator.New(simulator.Options{Keys: []string{apiKey}}); err != nil {
+	if w.vendor, err = simulator.New(vendor); err != nil {
 		t.Fatal(err)
 	}
 	if w.url, err = w.vendor.Listen("127.0.0.1:0"); err != nil {
@@ -83,6 +92,13 @@ func newWorld(t *testing.T, change ...func(*v1alpha1.IssuerSpec)) *world {
 	w.create(&v1alpha1.RegfishIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: issuerName}, Spec: w.spec})
 	w.create(&v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: w.cluster}, Spec: w.spec})
 	return w
+}
+
+// in is the world as a subtest sees it.
+func (w *world) in(t *testing.T) *world {
+	sub := *w
+	sub.t = t
+	return &sub
 }
 
 // noKeyAnywhere fails the test if the API key stands in anything that people read.
@@ -219,6 +235,38 @@ func (w *world) issuersReady() {
 	}
 }
 
+// issuerSays waits until the issuer's Ready has the reason.
+func (w *world) issuerSays(issuer interface {
+	client.Object
+	v1alpha1.Issuer
+}, reason string) *metav1.Condition {
+	w.t.Helper()
+	var c *metav1.Condition
+	w.eventually("issuer "+issuer.GetName()+" says "+reason, func() error {
+		if err := w.get(issuer); err != nil {
+			return err
+		}
+		if c = meta.FindStatusCondition(issuer.GetStatus().Conditions, v1alpha1.ConditionReady); c == nil || c.Reason != reason {
+			return fmt.Errorf("Ready is %+v", c)
+		}
+		return nil
+	})
+	return c
+}
+
+// purchaseOf returns the purchase that an order shows.
+func (w *world) purchaseOf(o *v1alpha1.RegfishOrder) *v1alpha1.RegfishPurchase {
+	w.t.Helper()
+	if o.Status.PurchaseRef == nil {
+		w.t.Fatalf("order %s shows no purchase", o.Name)
+	}
+	p := &v1alpha1.RegfishPurchase{ObjectMeta: metav1.ObjectMeta{Namespace: w.ledger, Name: o.Status.PurchaseRef.Name}}
+	if err := w.get(p); err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
 // request creates an approved request.
 func (w *world) request(name string, mods ...testenv.Mod) *cmapi.CertificateRequest {
 	w.t.Helper()
@@ -274,6 +322,14 @@ func heldFor(reason string) func(*v1alpha1.RegfishOrder) bool {
 		c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionHeld)
 		return c != nil && c.Status == metav1.ConditionTrue && c.Reason == reason
 	}
+}
+
+// stands is a condition of an order as Status/Reason.
+func stands(o *v1alpha1.RegfishOrder, kind string) string {
+	if c := meta.FindStatusCondition(o.Status.Conditions, kind); c != nil {
+		return string(c.Status) + "/" + c.Reason
+	}
+	return ""
 }
 
 // placed reports whether an order's Placed has the reason.

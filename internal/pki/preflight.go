@@ -208,8 +208,9 @@ func nameFault(name string) string {
 // chooseCommonName returns the common name to order with, which the vendor
 // requires (https://regfish.com/docs/reference/create-certificate) and
 // cert-manager does not. Without one in the request it is the first DNS name
-// that fits, wildcards last, in the request's own order: the first name is what
-// users expect a certificate to be called.
+// that fits, in the request's own order: the first name is what users expect a
+// certificate to be called. A wildcard goes before the others: a request that has one
+// is ordered as a product for wildcards, and those are for what the common name covers.
 func chooseCommonName(csr *x509.CertificateRequest) (name string, messages []string) {
 	var given []string
 	for _, attribute := range csr.Subject.Names {
@@ -233,7 +234,7 @@ func chooseCommonName(csr *x509.CertificateRequest) (name string, messages []str
 		return "", []string{fmt.Sprintf("an order needs a common name, and all dnsNames have more than %d bytes: add a shorter name to the Certificate", maxCommonName)}
 	}
 	for _, name := range fits {
-		if !strings.HasPrefix(name, "*.") {
+		if strings.HasPrefix(name, "*.") {
 			return exact(name), nil
 		}
 	}

@@ -90,9 +90,14 @@ func TestPreflightAcceptsWhatCanBeOrdered(t *testing.T) {
 			reason: "names are compared and sent in one spelling",
 		},
 		{
-			name: "no common name", csr: signingRequest(t, p256, []string{"*.example.com", "www.example.com", "api.example.com"}),
-			commonName: "www.example.com", dnsNames: []string{"*.example.com", "api.example.com", "www.example.com"},
-			reason: "the first name in the request's order that is no wildcard",
+			name: "no common name", csr: signingRequest(t, p256, []string{"www.example.com", "api.example.com"}),
+			commonName: "www.example.com", dnsNames: []string{"api.example.com", "www.example.com"},
+			reason: "the first name in the request's order",
+		},
+		{
+			name: "no common name, and a wildcard among the names", csr: signingRequest(t, p256, []string{"example.com", "*.example.com", "*.example.net"}),
+			commonName: "*.example.com", dnsNames: []string{"*.example.com", "*.example.net", "example.com"},
+			reason: "a product for wildcards is for what its common name covers",
 		},
 		{
 			name: "no common name, and the first name is too long for one", csr: signingRequest(t, p256, []string{long, "www.example.com"}),
