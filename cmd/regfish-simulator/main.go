@@ -47,6 +47,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		issueDelay = flags.Duration("issue-delay", 0, "`time` from the validation of an order to its certificate")
 		caFile     = flags.String("ca-file", "", "`file` to write the CA of the HTTPS server to, for an issuer's caBundle")
 		rootFile   = flags.String("root-file", "", "`file` to write the root of the sold certificates to")
+		lifetime   = flags.Duration("order-lifetime", 0, "`time` after which an order that is not completed and validated is cancelled (default: never)")
+		missing    = flags.String("missing-organization", string(simulator.Refuse409), "`answer` to an OV order without a usable organization: "+string(simulator.Refuse409)+" or "+string(simulator.Stage))
+		console    = flags.String("console-url", "", "`URL` at which people reach the pages of orders that wait for them (default: as the API was reached)")
 		resolver   = flags.String("resolver", "", "`host:port` of a DNS server that is asked for validation records, beside the simulator's own")
 		hosts      = flags.String("hosts", "", "comma-separated `names` and addresses of the server beside localhost")
 		verbose    = flags.Bool("verbose", false, "log every request")
@@ -62,8 +65,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		level = slog.LevelDebug
 	}
 	options := simulator.Options{
-		IssueDelay: *issueDelay,
-		Log:        slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
+		IssueDelay:          *issueDelay,
+		OrderLifetime:       *lifetime,
+		MissingOrganization: simulator.MissingOrganization(*missing),
+		ConsoleURL:          *console,
+		Log:                 slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 	}
 	if *hosts != "" {
 		options.Hosts = strings.Split(*hosts, ",")

@@ -7,6 +7,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"io"
@@ -65,6 +70,63 @@ func TestRunServesUntilItIsStopped(t *testing.T) {
 	}
 }
 
+func TestFlagsForOrdersThatWaitForAPerson(t *testing.T) {
+	caFile := filepath.Join(t.TempDir(), "ca.pem")
+	ctx, cancel := context.WithCancel(t.Context())
+	output, printed := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := run(ctx, []string{"--listen=127.0.0.1:0", "--ca-file=" + caFile, "--missing-organization=Stage",
+			"--console-url=https://console.example.com", "--order-lifetime=1ns"}, printed, io.Discard)
+		_ = printed.CloseWithError(io.EOF)
+		ended <- err
+	}()
+	url, err := bufio.NewReader(output).ReadString('\n')
+	if err != nil {
+		t.Fatalf("no URL was printed: %v, %v", err, <-ended)
+	}
+	ca, err := os.ReadFile(caFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := regfish.ParseKey([]byte(simulator.DefaultKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := regfish.New(regfish.Config{Endpoint: strings.TrimSpace(url), Key: key, CABundle: ca})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	result := client.Order(t.Context(), regfish.OrderRequest{
+		SKU: "SecureSite", CommonName: "www.example.com", DCVMethod: regfish.DCVMethodCNAME, CSR: signingRequest(t, "www.example.com"),
+	}, func() error { return nil })
+	cert := result.Certificate
+	if result.Outcome != regfish.Accepted || !cert.ActionRequired || cert.CompletionURL != "https://console.example.com/my/certs/"+cert.ID+"/complete" {
+		t.Errorf("order is %v: %v, %+v, want one that waits for a person", result.Outcome, result.Err, cert)
+	}
+	if cert, err := client.Certificate(t.Context(), cert.ID); err != nil || cert.Status != regfish.StatusOrderCancelled {
+		t.Errorf("after its lifetime: %s, %v", cert.Status, err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func signingRequest(t *testing.T, name string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{name}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+}
+
 func TestRunRefusesBadFlags(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")
@@ -78,6 +140,7 @@ func TestRunRefusesBadFlags(t *testing.T) {
 		"an unknown flag":                 {"--nonsense"},
 		"an argument":                     {"--listen=127.0.0.1:0", "serve"},
 		"a delay without a unit":          {"--issue-delay=5"},
+		"a word for what is missing":      {"--listen=127.0.0.1:0", "--missing-organization=stage"},
 		"an address that is none":         {"--listen=nowhere"},
 		"a key file that is not there":    {"--key-file=" + filepath.Join(dir, "none")},
 		"a key file without a key":        {"--key-file=" + empty},

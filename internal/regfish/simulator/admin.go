@@ -13,16 +13,23 @@ import (
 // simulator and steers it. Invented, all of them: the vendor has nothing of the
 // kind. They ask for no key.
 //
-//	GET    /_simulator/purchases  the ledger
-//	GET    /_simulator/calls      how often each endpoint was called
-//	GET    /_simulator/ca.pem     the CA of the HTTPS server
-//	GET    /_simulator/root.pem   the root of the certificates that are sold
-//	GET    /_simulator/faults     the faults that are still to strike
-//	POST   /_simulator/faults     plan a fault: {"endpoint":"POST /tls/certificate","kind":"Drop","afterCommit":true}
-//	DELETE /_simulator/faults     forget all faults
-//	GET    /_simulator/records    the DNS records
-//	POST   /_simulator/records    put a record into DNS: {"name":...,"type":...,"data":...}
-//	DELETE /_simulator/records    take it out again: {"name":...,"type":...}
+//	GET    /_simulator/purchases      the ledger
+//	GET    /_simulator/calls          how often each endpoint was called
+//	GET    /_simulator/ca.pem         the CA of the HTTPS server
+//	GET    /_simulator/root.pem       the root of the certificates that are sold
+//	GET    /_simulator/faults         the faults that are still to strike
+//	POST   /_simulator/faults         plan a fault: {"endpoint":"POST /tls/certificate","kind":"Drop","afterCommit":true}
+//	DELETE /_simulator/faults         forget all faults
+//	GET    /_simulator/records        the DNS records
+//	POST   /_simulator/records        put a record into DNS: {"name":...,"type":...,"data":...}
+//	DELETE /_simulator/records        take it out again: {"name":...,"type":...}
+//	POST   /_simulator/organizations  add or change one: {"id":...,"name":...,"status":"ready","usable":true}
+//
+// And for one certificate:
+//
+//	POST /_simulator/certificates/{id}/complete       complete a staged order, as the button on its page does
+//	POST /_simulator/certificates/{id}/confirm-email  validate an order by e-mail
+//	POST /_simulator/certificates/{id}/status         what is reported: {"status":"rejected","pendingMessage":...}; {}: as things are
 func (s *Server) admin(mux *http.ServeMux) {
 	page := func(pattern string, content func() any) {
 		mux.HandleFunc("GET /_simulator/"+pattern, func(w http.ResponseWriter, _ *http.Request) {
@@ -34,55 +41,52 @@ func (s *Server) admin(mux *http.ServeMux) {
 			s.write(w, reply{status: http.StatusOK, raw: content()})
 		})
 	}
+	command := func(method, path string, do func(r *http.Request) error) {
+		mux.HandleFunc(method+" /_simulator/"+path, func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, maxRequestBytes)
+			if err := do(r); err != nil {
+				s.write(w, refuse(http.StatusBadRequest, err.Error()))
+				return
+			}
+			s.write(w, reply{status: http.StatusOK, body: map[string]any{"success": true}})
+		})
+	}
 	page("purchases", func() any { return notNil(s.Purchases()) })
 	page("calls", func() any { return s.Calls() })
 	page("faults", func() any { return notNil(s.Faults()) })
 	page("records", func() any { return notNil(s.Records()) })
 	file("ca.pem", s.ServerCA)
 	file("root.pem", s.Root)
-	mux.HandleFunc("POST /_simulator/faults", func(w http.ResponseWriter, r *http.Request) {
-		var f Fault
-		err := readJSON(w, r, &f)
-		if err == nil {
-			err = s.inject(f)
+	command("POST", "faults", with(s.inject))
+	command("DELETE", "faults", func(*http.Request) error { s.ClearFaults(); return nil })
+	command("POST", "records", with(func(r Record) error {
+		if r.Name == "" || r.Type == "" || r.Data == "" {
+			return errors.New("a record needs a name, a type and data")
 		}
-		s.done(w, err)
-	})
-	mux.HandleFunc("DELETE /_simulator/faults", func(w http.ResponseWriter, _ *http.Request) {
-		s.ClearFaults()
-		s.done(w, nil)
-	})
-	mux.HandleFunc("POST /_simulator/records", func(w http.ResponseWriter, r *http.Request) {
-		var record Record
-		err := readJSON(w, r, &record)
-		if err == nil && (record.Name == "" || record.Type == "" || record.Data == "") {
-			err = errors.New("a record needs a name, a type and data")
-		}
-		if err == nil {
-			s.SetRecord(record.Name, record.Type, record.Data)
-		}
-		s.done(w, err)
-	})
-	mux.HandleFunc("DELETE /_simulator/records", func(w http.ResponseWriter, r *http.Request) {
-		var record Record
-		err := readJSON(w, r, &record)
-		if err == nil {
-			s.RemoveRecord(record.Name, record.Type)
-		}
-		s.done(w, err)
+		s.SetRecord(r.Name, r.Type, r.Data)
+		return nil
+	}))
+	command("DELETE", "records", with(func(r Record) error { s.RemoveRecord(r.Name, r.Type); return nil }))
+	command("POST", "organizations", with(s.SetOrganization))
+	command("POST", "certificates/{id}/complete", func(r *http.Request) error { return s.Complete(r.PathValue("id")) })
+	command("POST", "certificates/{id}/confirm-email", func(r *http.Request) error { return s.ConfirmEmail(r.PathValue("id")) })
+	command("POST", "certificates/{id}/status", func(r *http.Request) error {
+		return with(func(state State) error { return s.SetState(r.PathValue("id"), state) })(r)
 	})
 }
 
-func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
-	return json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequestBytes)).Decode(v)
-}
-
-func (s *Server) done(w http.ResponseWriter, err error) {
-	if err != nil {
-		s.write(w, refuse(http.StatusBadRequest, err.Error()))
-		return
+// with hands the JSON of a request to do. A misspelt field is refused, because
+// without it the request means something else.
+func with[T any](do func(T) error) func(*http.Request) error {
+	return func(r *http.Request) error {
+		var v T
+		d := json.NewDecoder(r.Body)
+		d.DisallowUnknownFields()
+		if err := d.Decode(&v); err != nil {
+			return err
+		}
+		return do(v)
 	}
-	s.write(w, reply{status: http.StatusOK, body: map[string]any{"success": true}})
 }
 
 // notNil makes an empty list a list in JSON, too.

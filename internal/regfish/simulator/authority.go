@@ -42,7 +42,7 @@ func newAuthority(now time.Time) (*authority, error) {
 	if a.root, err = sign(root, root, a.rootKey.Public(), a.rootKey); err != nil {
 		return nil, err
 	}
-	intermediate := caTemplate("Simulated DV TLS CA", now, 10*365*day)
+	intermediate := caTemplate("Simulated TLS CA", now, 10*365*day)
 	intermediate.MaxPathLenZero = true
 	if a.intermediate, err = sign(intermediate, a.root, a.intermediateKey.Public(), a.rootKey); err != nil {
 		return nil, err

@@ -3,44 +3,79 @@
 
 package simulator
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+)
 
-// catalogue lists the DV products among the SKUs of the order page
-// (https://regfish.com/docs/reference/create-certificate).
-//
-// Invented: all of RapidSSLWildcard and QuickSSLPremium but their SKUs, and the
-// names of all; the vendor shows entries of RapidSSL and SSL123 alone.
-var catalogue = []product{
-	{SKU: "RapidSSL", Name: "RapidSSL", Type: "dv", CA: "digicert", Recommended: true, ValidationLevel: "dv"},
-	{SKU: "RapidSSLWildcard", Name: "RapidSSL Wildcard", Type: "dv", CA: "digicert", ValidationLevel: "dv", wildcard: true},
-	{SKU: "QuickSSLPremium", Name: "GeoTrust QuickSSL Premium", Type: "dv", CA: "digicert", ValidationLevel: "dv"},
-	{SKU: "SSL123", Name: "Thawte SSL123", Type: "dv", CA: "digicert", ValidationLevel: "dv"},
+// product is an entry of the catalogue, and what an order of it has to heed.
+type product struct {
+	sku, name    string
+	level        string // dv or ov
+	recommended  bool
+	wildcard     bool // takes wildcards
+	wildcardOnly bool // takes nothing else for a common name
 }
 
-type product struct {
-	SKU                  string `json:"sku"`
-	Name                 string `json:"name"`
-	Type                 string `json:"type"`
-	CA                   string `json:"ca"`
-	Recommended          bool   `json:"recommended"`
-	ValidationLevel      string `json:"validation_level"`
-	OrganizationRequired bool   `json:"organization_required"`
+// ov tells whether a certificate names an organization, so that an order needs
+// one.
+func (p product) ov() bool { return p.level == "ov" }
 
-	wildcard bool
+// catalogue lists the SKUs of the order page
+// (https://regfish.com/docs/reference/create-certificate).
+//
+// Invented: the names of all but SecureSite; all of RapidSSLWildcard,
+// QuickSSLPremium, TrueBusinessID and SSLWebServer but their SKUs, because the
+// vendor shows entries of RapidSSL, SSL123 and SecureSite alone; and which
+// products take wildcards.
+var catalogue = []product{
+	{sku: "RapidSSL", name: "RapidSSL", level: "dv", recommended: true},
+	{sku: "RapidSSLWildcard", name: "RapidSSL Wildcard", level: "dv", wildcard: true, wildcardOnly: true},
+	{sku: "QuickSSLPremium", name: "GeoTrust QuickSSL Premium", level: "dv"},
+	{sku: "SSL123", name: "Thawte SSL123", level: "dv"},
+	{sku: "TrueBusinessID", name: "GeoTrust True BusinessID", level: "ov", wildcard: true},
+	{sku: "SecureSite", name: "Secure Site", level: "ov", wildcard: true},
+	{sku: "SSLWebServer", name: "Thawte SSL Web Server", level: "ov", wildcard: true},
 }
 
 // productOf finds a SKU. Invented: that its case matters; the vendor's client
 // always sends the catalogue's spelling.
 func productOf(sku string) (product, bool) {
 	for _, p := range catalogue {
-		if p.SKU == sku {
+		if p.sku == sku {
 			return p, true
 		}
 	}
 	return product{}, false
 }
 
-func (s *Server) listProducts(*http.Request, int, []Fault) reply { return accept(catalogue) }
+// productView is a product as the vendor shows it.
+type productView struct {
+	SKU                  string `json:"sku"`
+	Name                 string `json:"name"`
+	Type                 string `json:"type"`
+	CA                   string `json:"ca"`
+	Recommended          bool   `json:"recommended"`
+	ValidationLevel      string `json:"validation_level,omitempty"`
+	OrganizationRequired *bool  `json:"organization_required,omitempty"`
+}
 
-// listOrganizations answers that there are none: only OV products need them.
-func (s *Server) listOrganizations(*http.Request, int, []Fault) reply { return accept([]any{}) }
+func (s *Server) listProducts(_ *http.Request, _ int, faults []Fault) reply {
+	var views []productView
+	for _, p := range catalogue {
+		required := p.ov()
+		v := productView{SKU: p.sku, Name: p.name, Type: p.level, CA: "digicert", Recommended: p.recommended,
+			ValidationLevel: p.level, OrganizationRequired: &required}
+		if has(faults, FaultTypeInCapitals) {
+			v.Type = strings.ToUpper(v.Type)
+		}
+		if has(faults, FaultNoValidationLevel) {
+			v.ValidationLevel = ""
+		}
+		if has(faults, FaultNoOrganizationRequired) {
+			v.OrganizationRequired = nil
+		}
+		views = append(views, v)
+	}
+	return accept(views)
+}

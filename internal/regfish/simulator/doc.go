@@ -10,6 +10,8 @@
 // marked with "Invented:". It writes its JSON without the types of the client,
 // so that a mistake in those is noticed and not mirrored.
 //
-// It simulates orders of DV products that are validated by CNAME. Organizations,
-// renewals, reissues, revocation and validation by e-mail are refused.
+// It simulates orders of DV and OV products that are validated by CNAME or by
+// e-mail. An OV order may have to be completed by a person first, on a page that
+// the simulator serves and that stands for the vendor's console. Renewals,
+// reissues, revocation and the editing of organizations are refused.
 package simulator

@@ -55,7 +55,24 @@ const (
 	FaultProductSpelling    FaultKind = "ProductSpelling"    // RAPIDSSL for RapidSSL
 	FaultCommonNameRepeated FaultKind = "CommonNameRepeated" // the common name among dns_names
 	FaultNoTrailingDots     FaultKind = "NoTrailingDots"     // validation names and values without dots
+	FaultNoPendingReason    FaultKind = "NoPendingReason"    // pending_reason is missing
+	FaultEmptyCompletionURL FaultKind = "EmptyCompletionURL" // completion_url is empty though action is required
+	FaultNoCompletionURL    FaultKind = "NoCompletionURL"    // completion_url is missing
+	FaultPendingLeft        FaultKind = "PendingLeft"        // issued, but still with the words of a staged order
 	FaultNoID               FaultKind = "NoID"               // success, but no id
+)
+
+// Faults on order, list and get, and on the list of organizations.
+const (
+	FaultOrganizationIDNumber  FaultKind = "OrganizationIDNumber"  // 42 for the id of an organization
+	FaultOrganizationValidated FaultKind = "OrganizationValidated" // validated for the status ready
+)
+
+// Faults on the list of products.
+const (
+	FaultTypeInCapitals         FaultKind = "TypeInCapitals"         // OV for ov
+	FaultNoValidationLevel      FaultKind = "NoValidationLevel"      // validation_level is missing
+	FaultNoOrganizationRequired FaultKind = "NoOrganizationRequired" // organization_required is missing
 )
 
 // FaultApexAdded is for orders alone: the CA adds the www name to an apex, or the
@@ -88,9 +105,13 @@ const (
 )
 
 var (
-	anywhere  = []FaultKind{FaultDrop, FaultStatus, FaultGarbage, FaultHTML, FaultSlow, FaultHang}
-	certFault = []FaultKind{FaultProductSpelling, FaultCommonNameRepeated, FaultNoTrailingDots, FaultNoID}
-	onlyAt    = map[Endpoint][]FaultKind{
+	anywhere          = []FaultKind{FaultDrop, FaultStatus, FaultGarbage, FaultHTML, FaultSlow, FaultHang}
+	organizationFault = []FaultKind{FaultOrganizationIDNumber, FaultOrganizationValidated}
+	certFault         = append([]FaultKind{
+		FaultProductSpelling, FaultCommonNameRepeated, FaultNoTrailingDots, FaultNoPendingReason, FaultEmptyCompletionURL,
+		FaultNoCompletionURL, FaultPendingLeft, FaultNoID,
+	}, organizationFault...)
+	onlyAt = map[Endpoint][]FaultKind{
 		EndpointOrder: append([]FaultKind{FaultApexAdded}, certFault...),
 		EndpointGet:   certFault,
 		EndpointList:  append([]FaultKind{FaultListLag, FaultFirstPageOnly}, certFault...),
@@ -98,7 +119,9 @@ var (
 			FaultNotReady, FaultWrongKey, FaultWrongNames, FaultForeignName, FaultOldCertificate, FaultExpired, FaultNotYetValid,
 			FaultCALeaf, FaultSelfSigned, FaultBrokenChain, FaultLeafOnly, FaultLeafLast, FaultWithRoot, FaultTruncated, FaultHuge,
 		},
-		EndpointProducts: nil, EndpointOrganizations: nil, EndpointRecords: nil, EndpointRecord: nil,
+		EndpointProducts:      {FaultTypeInCapitals, FaultNoValidationLevel, FaultNoOrganizationRequired},
+		EndpointOrganizations: organizationFault,
+		EndpointRecords:       nil, EndpointRecord: nil,
 		EndpointCreateRecord: nil, EndpointUpdateByName: nil, EndpointUpdateRecord: nil, EndpointDeleteRecord: nil,
 	}
 )

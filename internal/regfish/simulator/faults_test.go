@@ -187,16 +187,20 @@ func TestAFaultForOneCertificateSparesTheOthers(t *testing.T) {
 
 func TestFaultsThatCouldNeverStrikeAreRefused(t *testing.T) {
 	for name, f := range map[string]simulator.Fault{
-		"an unknown endpoint":          {Endpoint: "GET /", Kind: simulator.FaultDrop},
-		"no endpoint":                  {Kind: simulator.FaultDrop},
-		"an unknown kind":              {Endpoint: simulator.EndpointOrder, Kind: "drop"},
-		"no kind":                      {Endpoint: simulator.EndpointOrder},
-		"a delivery fault on an order": {Endpoint: simulator.EndpointOrder, Kind: simulator.FaultWrongKey},
-		"a list fault on a get":        {Endpoint: simulator.EndpointGet, Kind: simulator.FaultListLag, Delay: 1},
-		"an order fault on a get":      {Endpoint: simulator.EndpointGet, Kind: simulator.FaultApexAdded},
-		"slow without a delay":         {Endpoint: simulator.EndpointGet, Kind: simulator.FaultSlow},
-		"lag without a delay":          {Endpoint: simulator.EndpointList, Kind: simulator.FaultListLag},
-		"a status that is none":        {Endpoint: simulator.EndpointGet, Kind: simulator.FaultStatus, Status: 42},
+		"an unknown endpoint":                       {Endpoint: "GET /", Kind: simulator.FaultDrop},
+		"no endpoint":                               {Kind: simulator.FaultDrop},
+		"an unknown kind":                           {Endpoint: simulator.EndpointOrder, Kind: "drop"},
+		"no kind":                                   {Endpoint: simulator.EndpointOrder},
+		"a delivery fault on an order":              {Endpoint: simulator.EndpointOrder, Kind: simulator.FaultWrongKey},
+		"a list fault on a get":                     {Endpoint: simulator.EndpointGet, Kind: simulator.FaultListLag, Delay: 1},
+		"a product fault on an order":               {Endpoint: simulator.EndpointOrder, Kind: simulator.FaultTypeInCapitals},
+		"an organization fault on DNS":              {Endpoint: simulator.EndpointRecords, Kind: simulator.FaultOrganizationValidated},
+		"a certificate fault on organizations":      {Endpoint: simulator.EndpointOrganizations, Kind: simulator.FaultNoCompletionURL},
+		"a certificate fault on a list of products": {Endpoint: simulator.EndpointProducts, Kind: simulator.FaultNoCompletionURL},
+		"an order fault on a get":                   {Endpoint: simulator.EndpointGet, Kind: simulator.FaultApexAdded},
+		"slow without a delay":                      {Endpoint: simulator.EndpointGet, Kind: simulator.FaultSlow},
+		"lag without a delay":                       {Endpoint: simulator.EndpointList, Kind: simulator.FaultListLag},
+		"a status that is none":                     {Endpoint: simulator.EndpointGet, Kind: simulator.FaultStatus, Status: 42},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
@@ -241,6 +245,93 @@ func TestRewritings(t *testing.T) {
 			v.publish(cert)
 			if got := v.get(t, cert.ID); got.Status != regfish.StatusIssued {
 				t.Errorf("status is %s: what is rewritten means the same", got.Status)
+			}
+		})
+	}
+}
+
+func TestRewritingsOfOVOrders(t *testing.T) {
+	const url = "https://console.example.com/my/certs/ID/complete"
+	const message = "Organization or contact details are needed before the TLS certificate order can be submitted."
+	// What the vendor says of one order while it is staged, after it was
+	// completed and when it is issued.
+	type answer struct{ staged, completed, issued string }
+	asUsual := answer{
+		staged:    `"pending_reason":"organization_required","pending_message":"` + message + `","completion_url":"` + url + `","organization_id":null,`,
+		completed: `"completion_url":"","organization_id":"hdl_3F6NX8RB5WQ2C","organization":{"id":"hdl_3F6NX8RB5WQ2C","name":"Example Research GmbH","status":"ready","usable_for_ordering":true},`,
+		issued:    `"pending_reason":"","pending_message":"","completion_url":"","organization_id":"hdl_3F6NX8RB5WQ2C",`,
+	}
+	rewritten := func(change func(*answer)) answer {
+		a := asUsual
+		change(&a)
+		return a
+	}
+	tests := map[string]struct {
+		reason string
+		kind   simulator.FaultKind
+		want   answer
+	}{
+		"nothing": {"This is what is rewritten.", "", asUsual},
+		"a number for the organization's id": {"Older answers have one.", simulator.FaultOrganizationIDNumber, rewritten(func(a *answer) {
+			a.completed = strings.ReplaceAll(a.completed, `"hdl_3F6NX8RB5WQ2C"`, "42")
+			a.issued = strings.ReplaceAll(a.issued, `"hdl_3F6NX8RB5WQ2C"`, "42")
+		})},
+		"another word for ready": {"The vendor's fixture has it.", simulator.FaultOrganizationValidated, rewritten(func(a *answer) {
+			a.completed = strings.Replace(a.completed, `"ready"`, `"validated"`, 1)
+		})},
+		"no reason": {"The vendor's fixture has none.", simulator.FaultNoPendingReason, rewritten(func(a *answer) {
+			a.staged = `"action_required":true,"pending_message":"` + message + `","completion_url":"` + url + `",`
+			a.issued = `"action_required":false,"pending_message":"","completion_url":"",`
+		})},
+		"an empty page": {"It is empty when it is not needed; it may be empty when it is.", simulator.FaultEmptyCompletionURL, rewritten(func(a *answer) {
+			a.staged = strings.Replace(a.staged, url, "", 1)
+		})},
+		"no page": {"It may be absent.", simulator.FaultNoCompletionURL, rewritten(func(a *answer) {
+			a.staged = `"pending_message":"` + message + `","organization_id":null,`
+			a.completed = `"pending_message":"The TLS certificate order is waiting for domain validation.","organization_id":`
+			a.issued = `"pending_message":"","organization_id":`
+		})},
+		"no trailing dots": {"There is nothing yet that could have one.", simulator.FaultNoTrailingDots, rewritten(func(a *answer) {
+			a.completed = `"dns_records":[{"name":"_dnsauth.example.com","type":"CNAME","value":`
+		})},
+		"words that were left behind": {"The vendor's fixture of an issued certificate has them.", simulator.FaultPendingLeft, rewritten(func(a *answer) {
+			a.issued = `"status":"issued","common_name":"www.example.com","product":"SecureSite","provider":"digicert","dns_names":[],"order_state":"ISSUED","action_required":false,` +
+				`"pending_reason":"organization_required","pending_message":"` + message + `","completion_url":"` + url + `",`
+		})},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			v := start(t, func(o *simulator.Options) { o.ConsoleURL, o.ValidationLag = "https://console.example.com", -1 })
+			if tc.kind != "" {
+				for _, e := range []simulator.Endpoint{simulator.EndpointOrder, simulator.EndpointGet, simulator.EndpointList} {
+					v.InjectFault(simulator.Fault{Endpoint: e, Kind: tc.kind, Times: -1})
+				}
+			}
+			_, _, text := v.post(t, requestOV(t, "SecureSite", simulator.OrganizationIncomplete, "www.example.com"))
+			id := v.Purchases()[0].ID
+			expect := func(where, text, want string) {
+				t.Helper()
+				if want = strings.ReplaceAll(want, "ID", id); !strings.Contains(text, want) {
+					t.Errorf("%s: %s, want in it %s. %s", where, text, want, tc.reason)
+				}
+			}
+			expectReads := func(want string) {
+				t.Helper()
+				_, _, text := v.call(t, simulator.DefaultKey, http.MethodGet, "/tls/certificate/"+id, "")
+				expect("read", text, want)
+				_, _, text = v.call(t, simulator.DefaultKey, http.MethodGet, "/tls/certificate", "")
+				expect("listed", text, want)
+			}
+			expect("ordered", text, tc.want.staged)
+			expectReads(tc.want.staged)
+			if err := v.Complete(id); err != nil {
+				t.Fatal(err)
+			}
+			expectReads(tc.want.completed)
+			v.publish(v.get(t, id))
+			expectReads(tc.want.issued)
+			if got := v.get(t, id); got.Status != regfish.StatusIssued || got.ActionRequired || got.ID != id {
+				t.Errorf("through the client: %+v: what is rewritten means the same", got)
 			}
 		})
 	}
@@ -495,8 +586,33 @@ func TestPagesForPeople(t *testing.T) {
 	if status, _, _ := v.call(t, "", http.MethodPost, "/_simulator/records", `{"name":"a.example.com"}`); status != http.StatusBadRequest {
 		t.Errorf("an incomplete record: %d", status)
 	}
+	if status, _, _ := v.call(t, "", http.MethodPost, "/_simulator/records", `{"name":"a.example.com","type":"TXT","data":"x","content":"y"}`); status != http.StatusBadRequest {
+		t.Errorf("a record with a misspelt field: %d", status)
+	}
+	if status, _, _ := v.call(t, "", http.MethodDelete, "/_simulator/records", `{`); status != http.StatusBadRequest {
+		t.Errorf("broken JSON: %d", status)
+	}
 	if status, _, _ := v.call(t, "", http.MethodDelete, "/_simulator/records", record); status != http.StatusOK || len(v.Records()) != 0 {
 		t.Errorf("%d, records are %v", status, v.Records())
+	}
+}
+
+func TestOrganizationsOverHTTP(t *testing.T) {
+	v := start(t)
+	add := func(body string) int {
+		status, _, _ := v.call(t, "", http.MethodPost, "/_simulator/organizations", body)
+		return status
+	}
+	if status := add(`{"id":"hdl_1","name":"Example AG","status":"ready","usable":true,"incomplete":true}`); status != http.StatusOK {
+		t.Fatalf("status is %d", status)
+	}
+	if cert := v.client.Order(t.Context(), requestOV(t, "SecureSite", "hdl_1", "www.example.com"), yes).Certificate; !cert.ActionRequired {
+		t.Errorf("ordered %+v, want it to wait for somebody", cert)
+	}
+	for _, bad := range []string{`{"id":"hdl_2"}`, `{"id":"hdl_2","name":"x","usable_for_ordering":true}`, `{`} {
+		if status := add(bad); status != http.StatusBadRequest {
+			t.Errorf("%s: %d, want 400", bad, status)
+		}
 	}
 }
 

@@ -76,6 +76,27 @@ func (v *vendor) order(t testing.TB, names ...string) regfish.Certificate {
 	return result.Certificate
 }
 
+// stage orders an OV certificate for an organization whose orders a person has to
+// complete.
+func (v *vendor) stage(t testing.TB, names ...string) regfish.Certificate {
+	t.Helper()
+	result := v.client.Order(t.Context(), requestOV(t, "SecureSite", simulator.OrganizationIncomplete, names...), yes)
+	if result.Outcome != regfish.Accepted || !result.Certificate.ActionRequired {
+		t.Fatalf("order of %q is %v: %v, action required: %t", names, result.Outcome, result.Err, result.Certificate.ActionRequired)
+	}
+	return result.Certificate
+}
+
+// post places an order without the client, and returns the status and the JSON.
+func (v *vendor) post(t testing.TB, order regfish.OrderRequest) (int, http.Header, string) {
+	t.Helper()
+	body, err := json.Marshal(order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.call(t, simulator.DefaultKey, http.MethodPost, "/tls/certificate", string(body))
+}
+
 // publish puts what an order asks for into DNS.
 func (v *vendor) publish(cert regfish.Certificate) {
 	for _, r := range cert.Validation.DNSRecords {
@@ -186,6 +207,13 @@ func requestFor(t testing.TB, key crypto.Signer, names ...string) regfish.OrderR
 		SKU: "RapidSSL", CommonName: names[0], DNSNames: names[1:], DCVMethod: regfish.DCVMethodCNAME,
 		CSR: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})),
 	}
+}
+
+func requestOV(t testing.TB, sku, organization string, names ...string) regfish.OrderRequest {
+	t.Helper()
+	r := request(t, names...)
+	r.SKU, r.OrganizationID = sku, organization
+	return r
 }
 
 // chain parses PEM certificates.

@@ -10,7 +10,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -29,9 +28,14 @@ type Purchase struct {
 	DNSNames     []string  `json:"dnsNames"`
 	Names        []string  `json:"names"` // both, in lower case, sorted
 	ValidityDays int       `json:"validityDays"`
-	CSRHash      string    `json:"csrHash"`   // SHA-256 of the request's DER, hexadecimal
-	KeyHash      string    `json:"keyHash"`   // SHA-256 of its public key's DER, hexadecimal
-	ReplyLost    bool      `json:"replyLost"` // a fault kept the id from the customer
+
+	DCVMethod      string   `json:"dcvMethod"`
+	DCVEmails      []string `json:"dcvEmails,omitempty"`      // as ordered
+	OrganizationID string   `json:"organizationID,omitempty"` // as ordered
+
+	CSRHash   string `json:"csrHash"`   // SHA-256 of the request's DER, hexadecimal
+	KeyHash   string `json:"keyHash"`   // SHA-256 of its public key's DER, hexadecimal
+	ReplyLost bool   `json:"replyLost"` // a fault kept the id from the customer
 }
 
 // Purchases returns the ledger, oldest first.
@@ -43,12 +47,18 @@ func (s *Server) Purchases() []Purchase {
 
 // order is what became of a purchase.
 type order struct {
-	purchase    Purchase
-	csr         *x509.CertificateRequest
-	validations []validation
-	validated   time.Time // zero: not yet
-	certificate *x509.Certificate
-	status      string // set by SetStatus; empty: as things are
+	purchase     Purchase
+	product      product
+	csr          *x509.CertificateRequest
+	staged       bool          // waits for a person, and has not gone to the CA
+	organization *Organization // nil: not bound to one
+	validations  []validation  // by CNAME
+	targets      []string      // by e-mail
+	lag          int           // reads until the validation is shown
+	validated    time.Time     // zero: not yet
+	expires      time.Time     // unless it is validated by then; zero: never
+	certificate  *x509.Certificate
+	set          State // by SetState
 }
 
 // sale is the envelope of a successful order. It carries the number beside the
@@ -69,6 +79,7 @@ func (s *Server) placeOrder(r *http.Request, account int, faults []Fault) reply 
 		DNSNames     []string `json:"dns_names"`
 		CSR          string   `json:"csr"`
 		DCVMethod    string   `json:"dcv_method"`
+		DCVEmails    []string `json:"dcv_emails"`
 		OrgID        string   `json:"org_id"`
 		RenewalOf    string   `json:"renewal_of_certificate_id"`
 		ValidityDays *int     `json:"validity_days"`
@@ -85,8 +96,13 @@ func (s *Server) placeOrder(r *http.Request, account int, faults []Fault) reply 
 	if !ok {
 		return bad("unknown sku")
 	}
-	if request.DCVMethod != "dns-cname-token" {
-		return bad("dcv_method is not dns-cname-token") // e-mail is not simulated
+	if request.DCVMethod != methodCNAME && request.DCVMethod != methodEmail {
+		return bad("unknown dcv_method")
+	}
+	// Invented: how addresses are checked; the vendor documents neither which are
+	// allowed nor how they go with the names.
+	if slices.ContainsFunc(request.DCVEmails, func(address string) bool { return !strings.Contains(address, "@") }) {
+		return bad("dcv_emails has something that is no address")
 	}
 	names, why := orderedNames(product, request.CommonName, request.DNSNames)
 	if why != "" {
@@ -103,9 +119,6 @@ func (s *Server) placeOrder(r *http.Request, account int, faults []Fault) reply 
 	if days < 1 || days > s.options.MaxDays { // Invented: what is answered then
 		return bad("validity_days is out of range")
 	}
-	if request.OrgID != "" {
-		return refuse(http.StatusConflict, "A usable CA organization is missing")
-	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,12 +126,17 @@ func (s *Server) placeOrder(r *http.Request, account int, faults []Fault) reply 
 		if s.find(account, request.RenewalOf) == nil {
 			return refuse(http.StatusNotFound, "Renewal source TLS certificate not found")
 		}
-		return refuse(http.StatusConflict, "The renewal is invalid") // renewals are not simulated
+		return refuse(http.StatusConflict, notSubmittable) // renewals are not simulated
+	}
+	organization, staged, ok := s.organizationFor(product, request.OrgID)
+	if !ok {
+		return refuse(http.StatusConflict, notSubmittable)
 	}
 	now := s.options.Now()
 	purchase := Purchase{
 		Number: len(s.purchases) + 1, ID: newID(), Account: account, Time: now,
-		SKU: product.SKU, CommonName: names[0], DNSNames: names[1:], ValidityDays: days,
+		SKU: product.sku, CommonName: names[0], DNSNames: names[1:], ValidityDays: days,
+		DCVMethod: request.DCVMethod, DCVEmails: request.DCVEmails, OrganizationID: request.OrgID,
 		CSRHash: hash(csr.Raw), KeyHash: hash(csr.RawSubjectPublicKeyInfo), ReplyLost: has(faults, FaultNoID),
 	}
 	if has(faults, FaultApexAdded) {
@@ -126,7 +144,15 @@ func (s *Server) placeOrder(r *http.Request, account int, faults []Fault) reply 
 		purchase.DNSNames = names[1:]
 	}
 	purchase.Names = slices.Sorted(slices.Values(names))
-	o := &order{purchase: purchase, csr: csr, validations: validationsOf(names)}
+	o := &order{purchase: purchase, product: product, csr: csr, staged: staged, organization: organization}
+	if s.options.OrderLifetime > 0 {
+		o.expires = now.Add(s.options.OrderLifetime)
+	}
+	if request.DCVMethod == methodEmail {
+		o.targets = emailTargets(names, request.DCVEmails)
+	} else {
+		o.validations = validationsOf(names)
+	}
 	s.purchases = append(s.purchases, purchase)
 	s.orders = append(s.orders, o)
 	s.byID[purchase.ID] = o
@@ -134,13 +160,12 @@ func (s *Server) placeOrder(r *http.Request, account int, faults []Fault) reply 
 		s.waiting[v.name] = append(s.waiting[v.name], o)
 	}
 	s.settle(o, now, nil)
-	s.options.Log.Info("sold", "number", purchase.Number, "id", purchase.ID, "sku", purchase.SKU, "names", purchase.Names)
-	return reply{status: http.StatusOK, body: sale{Success: true, Response: o.view(now, faults), number: purchase.Number}}
+	s.options.Log.Info("sold", "number", purchase.Number, "id", purchase.ID, "sku", purchase.SKU, "names", purchase.Names, "staged", staged)
+	return reply{status: http.StatusOK, body: sale{Success: true, Response: o.view(now, faults, s.console(r)), number: purchase.Number}}
 }
 
 // orderedNames returns the names of an order, the common name first and none
-// twice, or what is wrong with them. Invented: all of these rules, but that only
-// one SKU is named for wildcards.
+// twice, or what is wrong with them. Invented: all of these rules.
 func orderedNames(p product, commonName string, dnsNames []string) (names []string, why string) {
 	for _, name := range append([]string{commonName}, dnsNames...) {
 		name = canonical(name)
@@ -155,7 +180,7 @@ func orderedNames(p product, commonName string, dnsNames []string) (names []stri
 			names = append(names, name)
 		}
 	}
-	if p.wildcard && !strings.HasPrefix(names[0], "*.") {
+	if p.wildcardOnly && !strings.HasPrefix(names[0], "*.") {
 		return nil, "common_name is not a wildcard"
 	}
 	return names, ""
@@ -201,140 +226,6 @@ func parseCSR(text string) (csr *x509.CertificateRequest, why string) {
 		return nil, "csr has a key that is not RSA of at least 2048 bits or ECDSA P-256, P-384 or P-521"
 	}
 	return csr, ""
-}
-
-func (s *Server) listCertificates(r *http.Request, account int, faults []Fault) reply {
-	resolved := s.resolve(r.Context(), "")
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.options.Now()
-	views := []certificateView{}
-	// Invented: that the newest comes first, and that rows are complete.
-	for _, o := range slices.Backward(s.orders) {
-		if o.purchase.Account != account {
-			continue
-		}
-		s.settle(o, now, resolved)
-		if f, ok := find(faults, FaultListLag); ok && now.Sub(o.purchase.Time) < f.Delay {
-			continue
-		}
-		views = append(views, o.view(now, faults))
-	}
-	if f, ok := find(faults, FaultFirstPageOnly); ok && len(views) > f.Rows {
-		views = views[:f.Rows]
-	}
-	return accept(views)
-}
-
-func (s *Server) getCertificate(r *http.Request, account int, faults []Fault) reply {
-	id := r.PathValue("id")
-	resolved := s.resolve(r.Context(), id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o := s.find(account, id)
-	if o == nil {
-		return refuse(http.StatusNotFound, "TLS certificate not found") // Invented: the text
-	}
-	now := s.options.Now()
-	s.settle(o, now, resolved)
-	return accept(o.view(now, faults))
-}
-
-func (s *Server) download(r *http.Request, account int, faults []Fault) reply {
-	id := r.PathValue("id")
-	resolved := s.resolve(r.Context(), id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o := s.find(account, id)
-	// The vendor's client takes 404 for a zip that is not there; formats beyond
-	// pem and zip are unknown.
-	if o == nil || r.PathValue("format") != "pem" {
-		return refuse(http.StatusNotFound, "TLS certificate not found")
-	}
-	now := s.options.Now()
-	s.settle(o, now, resolved)
-	if !o.downloadable(now) || has(faults, FaultNotReady) {
-		return refuse(http.StatusConflict, "The certificate is not available yet") // Invented: the text
-	}
-	chain, err := s.ca.deliver(o, now, faults)
-	if err != nil {
-		return refuse(http.StatusInternalServerError, "Unexpected error")
-	}
-	return reply{status: http.StatusOK, raw: chain}
-}
-
-// find returns the order of an account by its id, or nil. The caller holds mu.
-func (s *Server) find(account int, id string) *order {
-	if o := s.byID[id]; o != nil && o.purchase.Account == account {
-		return o
-	}
-	return nil
-}
-
-// settle brings an order up to date: validated if its records are there, and
-// issued when the delay is over. It is done whenever somebody looks or a record
-// changes, so nothing happens behind the back of a test. The caller holds mu.
-func (s *Server) settle(o *order, now time.Time, resolved map[string]string) {
-	if o.validated.IsZero() && s.recordsStand(o.validations, resolved) {
-		o.validated = now
-	}
-	due := !o.validated.IsZero() && now.Sub(o.validated) >= s.issueDelay && o.status == ""
-	if o.certificate == nil && (due || o.status == statusIssued) {
-		s.issue(o, now)
-	}
-}
-
-// issue makes the certificate. The caller holds mu.
-func (s *Server) issue(o *order, now time.Time) {
-	names := append([]string{o.purchase.CommonName}, o.purchase.DNSNames...)
-	cert, err := sign(leaf(names, now.Add(-backdated), time.Duration(o.purchase.ValidityDays)*day),
-		s.ca.intermediate, o.csr.PublicKey, s.ca.intermediateKey)
-	if err != nil {
-		panic(err) // the names and the key were checked when they were ordered
-	}
-	o.certificate = cert
-	s.options.Log.Info("issued", "id", o.purchase.ID, "names", names)
-}
-
-// The states of the vendor's documentation that the simulator reaches by itself.
-const (
-	statusPending = "pending"
-	statusIssued  = "issued"
-	statusExpired = "expired"
-)
-
-// SetStatus makes the vendor report a status for a certificate: one of its own,
-// such as cancelled, rejected or unknown, or one that nobody has seen yet.
-// "issued" issues the certificate whatever DNS says; "" lets things take their
-// course again.
-func (s *Server) SetStatus(id, status string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o := s.byID[id]
-	if o == nil {
-		return errors.New("no such certificate")
-	}
-	o.status = status
-	s.settle(o, s.options.Now(), nil)
-	return nil
-}
-
-func (o *order) statusAt(now time.Time) string {
-	switch {
-	case o.status != "":
-		return o.status
-	case o.certificate == nil:
-		return statusPending
-	case now.After(o.certificate.NotAfter):
-		return statusExpired
-	default:
-		return statusIssued
-	}
-}
-
-func (o *order) downloadable(now time.Time) bool {
-	status := o.statusAt(now)
-	return o.certificate != nil && (status == statusIssued || status == statusExpired)
 }
 
 const idLength = 13

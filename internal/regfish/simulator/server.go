@@ -45,6 +45,22 @@ type Options struct {
 	Resolver func(ctx context.Context, name string) (target string, err error)
 	// Zones are the DNS zones that the accounts have. Default: every domain.
 	Zones []string
+	// Organizations are those of every account. Default: one that orders go on for
+	// at once, one whose orders a person has to complete, and one that is not
+	// usable; see OrganizationReady. Empty but not nil: none.
+	Organizations []Organization
+	// MissingOrganization is the answer to an order that needs an organization and
+	// has none. Default: Refuse409.
+	MissingOrganization MissingOrganization
+	// ValidationLag is how often an order has to be read after it was completed
+	// until it shows what it waits for. Default: 1. Negative: not at all.
+	ValidationLag int
+	// OrderLifetime is how long an order waits to be completed and validated
+	// before it is cancelled. Default: forever.
+	OrderLifetime time.Duration
+	// ConsoleURL is where the pages of staged orders are said to be, such as
+	// https://localhost:8443. Default: the address by which the API was asked.
+	ConsoleURL string
 	// MaxDays bounds validity_days. Default: 199.
 	MaxDays int
 	// Hosts are names and addresses of the server beside localhost, 127.0.0.1
@@ -66,17 +82,18 @@ type Server struct {
 	ending   chan struct{}
 	end      sync.Once
 
-	mu         sync.Mutex // guards all below
-	issueDelay time.Duration
-	orders     []*order // by purchase number
-	byID       map[string]*order
-	waiting    map[string][]*order // for the record at a canonical name
-	purchases  []Purchase
-	records    []Record
-	cnames     map[string]string // canonical name to canonical target
-	lastRecord int64
-	faults     []Fault
-	calls      map[string]int
+	mu            sync.Mutex // guards all below
+	issueDelay    time.Duration
+	orders        []*order // by purchase number
+	byID          map[string]*order
+	waiting       map[string][]*order // for the record at a canonical name
+	purchases     []Purchase
+	records       []Record
+	cnames        map[string]string // canonical name to canonical target
+	lastRecord    int64
+	organizations []Organization
+	faults        []Fault
+	calls         map[string]int
 }
 
 // New makes a server with a new CA. It listens nowhere yet.
@@ -85,6 +102,14 @@ func New(o Options) (*Server, error) {
 		o.Now = time.Now
 	}
 	o.MaxDays = cmp.Or(o.MaxDays, defaultMaxDays)
+	o.MissingOrganization = cmp.Or(o.MissingOrganization, Refuse409)
+	if o.MissingOrganization != Refuse409 && o.MissingOrganization != Stage {
+		return nil, fmt.Errorf("missing organizations are answered with %s or %s, not with %q", Refuse409, Stage, o.MissingOrganization)
+	}
+	o.ValidationLag = max(cmp.Or(o.ValidationLag, 1), 0)
+	if o.Organizations == nil {
+		o.Organizations = defaultOrganizations()
+	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	if len(o.Keys) == 0 {
 		o.Keys = []string{DefaultKey}
@@ -93,6 +118,7 @@ func New(o Options) (*Server, error) {
 		options: o, accounts: map[string]int{}, ending: make(chan struct{}),
 		issueDelay: o.IssueDelay, calls: map[string]int{},
 		byID: map[string]*order{}, waiting: map[string][]*order{}, cnames: map[string]string{},
+		organizations: slices.Clone(o.Organizations),
 	}
 	for i, key := range o.Keys {
 		if _, twice := s.accounts[key]; twice || key == "" {
@@ -212,6 +238,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		s.write(w, refuse(http.StatusNotFound, "Not found")) // Invented: the text
 	})
+	s.pages(mux)
 	s.admin(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// These two were on every recorded answer.

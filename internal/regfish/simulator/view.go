@@ -16,21 +16,24 @@ import (
 // Fields that the example of a new order does not have are left out until they
 // have a value.
 type certificateView struct {
-	ID                      string         `json:"id,omitempty"`
-	Status                  string         `json:"status"`
-	CommonName              string         `json:"common_name"`
-	Product                 string         `json:"product"`
-	Provider                string         `json:"provider"`
-	DNSNames                []string       `json:"dns_names"`
-	OrderState              string         `json:"order_state"`
-	ActionRequired          bool           `json:"action_required"`
-	PendingReason           string         `json:"pending_reason"`
-	PendingMessage          string         `json:"pending_message"`
-	CompletionURL           string         `json:"completion_url"`
-	OrganizationID          *string        `json:"organization_id"`
-	ValidityDays            int            `json:"validity_days"`
-	CertificatePEMAvailable bool           `json:"certificate_pem_available"`
-	Validation              validationView `json:"validation"`
+	ID                      string               `json:"id,omitempty"`
+	Status                  string               `json:"status"`
+	CommonName              string               `json:"common_name"`
+	Product                 string               `json:"product"`
+	Provider                string               `json:"provider"`
+	DNSNames                []string             `json:"dns_names"`
+	OrderState              string               `json:"order_state"`
+	ActionRequired          bool                 `json:"action_required"`
+	PendingReason           *string              `json:"pending_reason,omitempty"`
+	PendingMessage          string               `json:"pending_message"`
+	CompletionURL           *string              `json:"completion_url,omitempty"`
+	OrganizationID          any                  `json:"organization_id"` // null, an id or its number
+	Organization            *organizationSummary `json:"organization,omitempty"`
+	ValidityDays            int                  `json:"validity_days"`
+	CertificatePEMAvailable bool                 `json:"certificate_pem_available"`
+	// Validation is absent while there is nothing to be done with it. Invented:
+	// that it is then not there, rather than empty.
+	Validation *validationView `json:"validation,omitempty"`
 	*issuedView
 }
 
@@ -49,8 +52,9 @@ type issuedView struct {
 }
 
 type validationView struct {
-	Method     string       `json:"method"`
-	DNSRecords []recordView `json:"dns_records"`
+	Method       string       `json:"method"`
+	DNSRecords   []recordView `json:"dns_records,omitempty"`
+	EmailTargets []string     `json:"email_targets,omitempty"`
 }
 
 type recordView struct {
@@ -59,28 +63,30 @@ type recordView struct {
 	Value string `json:"value"`
 }
 
-// view describes the order as the vendor would at now, with the rewritings that
-// faults ask for.
-func (o *order) view(now time.Time, faults []Fault) certificateView {
-	p := o.purchase
+// view describes the order as the vendor would at now, with its page under
+// console, and with the rewritings that faults ask for.
+func (o *order) view(now time.Time, faults []Fault, console string) certificateView {
+	p, state := o.purchase, o.stateAt(now)
 	v := certificateView{
-		ID: p.ID, Status: o.statusAt(now), CommonName: p.CommonName, Product: p.SKU, Provider: "digicert",
+		ID: p.ID, Status: state.Status, CommonName: p.CommonName, Product: p.SKU, Provider: "digicert",
 		DNSNames: p.DNSNames, ValidityDays: p.ValidityDays,
+		OrderState: state.OrderState, ActionRequired: o.waitsForCompletion(now),
+		PendingReason: &state.PendingReason, PendingMessage: state.PendingMessage, CompletionURL: new(string),
 		CertificatePEMAvailable: o.downloadable(now),
-		Validation:              validationView{Method: "dns-cname-token"},
 	}
-	for _, record := range o.validations {
-		v.Validation.DNSRecords = append(v.Validation.DNSRecords, recordView{record.name + ".", "CNAME", record.target + "."})
+	if v.ActionRequired {
+		*v.CompletionURL = completionURL(console, p.ID)
 	}
-	switch v.Status {
-	case statusPending:
-		v.OrderState = "PENDING"
-		v.PendingReason = "validation_pending"
-		v.PendingMessage = "The TLS certificate order is waiting for domain validation."
-	case statusIssued, statusExpired:
-		v.OrderState = "ISSUED"
-	default:
-		v.OrderState = strings.ToUpper(v.Status) // Invented: the vendor shows no such order
+	if has(faults, FaultPendingLeft) && state.Status == statusIssued {
+		*v.PendingReason, v.PendingMessage = stagedState.PendingReason, stagedState.PendingMessage
+		*v.CompletionURL = completionURL(console, p.ID)
+	}
+	if o.organization != nil {
+		summary := o.organization.summary(faults)
+		v.OrganizationID, v.Organization = summary.ID, &summary
+	}
+	if !o.staged && o.lag == 0 {
+		v.Validation = o.validationView()
 	}
 	if cert := o.certificate; cert != nil {
 		from, until := timestamp(cert.NotBefore), timestamp(cert.NotAfter)
@@ -92,6 +98,20 @@ func (o *order) view(now time.Time, faults []Fault) certificateView {
 			OrderCancellableUntil: timestamp(cert.NotBefore.Add(2 * day)), // as in the vendor's fixture
 		}
 	}
+	v.rewrite(faults)
+	return v
+}
+
+func (o *order) validationView() *validationView {
+	v := &validationView{Method: o.purchase.DCVMethod, EmailTargets: o.targets}
+	for _, record := range o.validations {
+		v.DNSRecords = append(v.DNSRecords, recordView{record.name + ".", "CNAME", record.target + "."})
+	}
+	return v
+}
+
+// rewrite makes of a view what faults ask for.
+func (v *certificateView) rewrite(faults []Fault) {
 	if has(faults, FaultNoID) {
 		v.ID = ""
 	}
@@ -101,13 +121,21 @@ func (o *order) view(now time.Time, faults []Fault) certificateView {
 	if has(faults, FaultCommonNameRepeated) {
 		v.DNSNames = append([]string{v.CommonName}, v.DNSNames...)
 	}
-	if has(faults, FaultNoTrailingDots) {
+	if has(faults, FaultNoTrailingDots) && v.Validation != nil {
 		for i, record := range v.Validation.DNSRecords {
 			record.Name, record.Value = strings.TrimSuffix(record.Name, "."), strings.TrimSuffix(record.Value, ".")
 			v.Validation.DNSRecords[i] = record
 		}
 	}
-	return v
+	if has(faults, FaultNoPendingReason) {
+		v.PendingReason = nil
+	}
+	if has(faults, FaultEmptyCompletionURL) {
+		*v.CompletionURL = ""
+	}
+	if has(faults, FaultNoCompletionURL) {
+		v.CompletionURL = nil
+	}
 }
 
 func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
