@@ -50,9 +50,9 @@ build: ## Build the controller and the simulator into bin.
 
 .PHONY: demo
 demo: $(ASSETS) ## Turn a Certificate into a Secret on a real control plane.
-##+ SCENARIO=dv|denied|bad-key chooses what happens (dv).
+##+ SCENARIO=dv|ov|wildcard|rejected|denied|bad-key chooses what happens (dv).
 ##+ KEEP=1 leaves the control plane running and says how to reach it.
-##+ BREAK=dns|gate|ledger breaks one part; the demo must then fail.
+##+ BREAK=dns|gate|ledger|person breaks one part; the demo must then fail.
 	@go run ./hack/demo \
 		$(if $(SCENARIO),-scenario=$(SCENARIO)) $(if $(filter-out 0,$(KEEP)),-keep) $(if $(BREAK),-break=$(BREAK))
 

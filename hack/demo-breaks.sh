@@ -33,8 +33,12 @@ must_fail() {
 }
 
 must_pass dv
+must_pass ov
+must_pass wildcard
+must_pass rejected
 must_pass denied
 must_pass bad-key
 must_fail dns validation
 must_fail gate certificate
 must_fail ledger ledger
+must_fail person completion

@@ -8,7 +8,7 @@ import "context"
 // badKey shows that a wrong key costs nothing, that everybody is told, and that
 // the right one gets everything going.
 func badKey(ctx context.Context, s *stage) error {
-	if err := s.install(ctx, "a-key-that-nobody-knows"); err != nil {
+	if err := s.install(ctx, "a-key-that-nobody-knows", "sku: RapidSSL"); err != nil {
 		return err
 	}
 	err := s.shell.run(ctx, "kubectl wait --for=jsonpath='{.status.conditions[?(@.type==\"Ready\")].reason}'=KeyRejected rfci/regfish --timeout="+patience)
@@ -18,7 +18,7 @@ func badKey(ctx context.Context, s *stage) error {
 	if err := s.shell.run(ctx, "kubectl get rfci -o wide"); err != nil {
 		return err
 	}
-	if err := s.ask(ctx); err != nil {
+	if err := s.ask(ctx, sample); err != nil {
 		return err
 	}
 

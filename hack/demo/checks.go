@@ -38,6 +38,7 @@ func (s *stage) checked(check, claim string, err error) error {
 
 // checkValidation: what the order asked for stands in DNS, and the vendor saw it.
 func (s *stage) checkValidation(ctx context.Context, records []v1alpha1.DNSRecord) error {
+	patience := s.patienceWith(breakDNS)
 	err := s.shell.run(ctx, "kubectl wait --for=condition=ValidationPublished regfishorder/www-1 -n shop --timeout="+patience)
 	if err != nil {
 		return &failure{"validation", fmt.Errorf("regfish did not validate the name within %s; the order says: %s", patience, s.orderMessage(ctx))}
@@ -59,8 +60,8 @@ func same(a, b string) bool {
 }
 
 func (s *stage) orderMessage(ctx context.Context) string {
-	var order v1alpha1.RegfishOrder
-	if err := s.client.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "www-1"}, &order); err != nil {
+	order, err := s.order(ctx)
+	if err != nil {
 		return err.Error()
 	}
 	return order.Status.Message
@@ -68,7 +69,11 @@ func (s *stage) orderMessage(ctx context.Context) string {
 
 // checkCertificate: the Secret is what a server can use and a client trusts.
 func (s *stage) checkCertificate(ctx context.Context) error {
-	err := s.shell.run(ctx, "kubectl wait --for=condition=Ready certificate/www -n shop --timeout="+patience)
+	patience := s.patienceWith(breakGate)
+	err := s.shell.run(ctx,
+		"kubectl wait --for=condition=Issued regfishorder/www-1 -n shop --timeout="+patience,
+		"kubectl wait --for=condition=Ready certificate/www -n shop --timeout="+patience,
+	)
 	if err != nil {
 		return &failure{"certificate", fmt.Errorf("the Certificate was not Ready within %s; the order says: %s", patience, s.orderMessage(ctx))}
 	}
@@ -139,7 +144,10 @@ func (s *stage) checkLedger(ctx context.Context, want int) error {
 	}
 	var ledger []string
 	for _, p := range list.Items {
-		ledger = append(ledger, p.Spec.CertificateID)
+		// A plan was never sent; it stands for a question to a person.
+		if p.Spec.Number > 0 {
+			ledger = append(ledger, p.Spec.CertificateID)
+		}
 	}
 	slices.Sort(vendor)
 	slices.Sort(ledger)

@@ -16,13 +16,13 @@ const denyPatch = `{"status":{"conditions":[{"type":"Denied","status":"True","re
 
 // denied shows that a request nobody approved costs nothing.
 func denied(ctx context.Context, s *stage) error {
-	if err := s.install(ctx, knownKey); err != nil {
+	if err := s.install(ctx, knownKey, "sku: RapidSSL"); err != nil {
 		return err
 	}
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	if err := s.ask(ctx); err != nil {
+	if err := s.ask(ctx, sample); err != nil {
 		return err
 	}
 

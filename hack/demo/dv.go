@@ -18,26 +18,35 @@ import (
 )
 
 // patience is how long a step may take. Each takes seconds; the time is for a busy
-// machine, and is spent in full where something is broken.
-const patience = "15s"
+// machine.
+const patience = "60s"
+
+// patienceWith is how long the step may take that notices when the part is broken:
+// what cannot come is not waited for that long.
+func (s *stage) patienceWith(part string) string {
+	if s.broken == part {
+		return "15s"
+	}
+	return patience
+}
 
 // dv is the main job: one domain-validated certificate.
 func dv(ctx context.Context, s *stage) error {
-	if err := s.install(ctx, knownKey); err != nil {
+	if err := s.install(ctx, knownKey, "sku: RapidSSL"); err != nil {
 		return err
 	}
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	if err := s.ask(ctx); err != nil {
+	if err := s.ask(ctx, sample); err != nil {
 		return err
 	}
 	return s.seeItThrough(ctx)
 }
 
 // install does what whoever runs the cluster does: it installs the controller and
-// says which account pays.
-func (s *stage) install(ctx context.Context, key string) error {
+// says which account pays for what.
+func (s *stage) install(ctx context.Context, key, product string) error {
 	s.heading("Whoever runs the cluster installs the controller")
 	if err := s.shell.run(ctx, "kubectl apply -f config/manager/namespace.yaml -f config/manager/manager.yaml -f config/rbac"); err != nil {
 		return err
@@ -50,7 +59,7 @@ func (s *stage) install(ctx context.Context, key string) error {
 	s.heading("... and says which regfish account pays")
 	if err := errors.Join(
 		s.shell.write("api-key", key+"\n"),
-		s.shell.write("issuer.yaml", fmt.Sprintf(issuerManifest, s.url, base64.StdEncoding.EncodeToString(s.vendor.ServerCA()))),
+		s.shell.write("issuer.yaml", fmt.Sprintf(issuerManifest, product, s.url, base64.StdEncoding.EncodeToString(s.vendor.ServerCA()))),
 	); err != nil {
 		return fmt.Errorf("write manifests: %w", err)
 	}
@@ -69,21 +78,54 @@ func (s *stage) ready(ctx context.Context) error {
 	)
 }
 
+// sample is the Certificate that most scenarios ask for.
+const sample = "config/samples/certificate.yaml"
+
 // ask does what a tenant does.
-func (s *stage) ask(ctx context.Context) error {
+func (s *stage) ask(ctx context.Context, manifest string) error {
 	s.heading("A tenant asks for a certificate")
 	return s.shell.run(ctx,
 		"kubectl create namespace shop",
-		"cat config/samples/certificate.yaml",
-		"kubectl apply -f config/samples/certificate.yaml",
+		"cat "+manifest,
+		"kubectl apply -f "+manifest,
 	)
 }
 
 // seeItThrough follows the order until the Secret is there.
 func (s *stage) seeItThrough(ctx context.Context) error {
-	records, err := s.waitForDNS(ctx)
+	if err := s.placed(ctx); err != nil {
+		return err
+	}
+	if err := s.shell.run(ctx,
+		"kubectl get certificaterequests -n shop -o wide",
+		"kubectl describe regfishorder www-1 -n shop | sed -n '/Conditions:/,/Value:/p'",
+		"kubectl events --for certificate/www -n shop",
+		"kubectl get regfishpurchases -n regfish-issuer",
+		"kubectl get regfishorder www-1 -n shop -o jsonpath='{.status.dcv.records}'",
+	); err != nil {
+		return err
+	}
+	return s.seeItIssued(ctx)
+}
+
+// placed shows an order that waits for its records.
+func (s *stage) placed(ctx context.Context) error {
+	s.heading("The order is placed, and says what it waits for")
+	return s.shell.run(ctx,
+		"kubectl wait --for=create regfishorder/www-1 -n shop --timeout="+patience,
+		"kubectl wait --for=condition=ValidationPublished=false regfishorder/www-1 -n shop --timeout="+patience,
+		"kubectl get certificates,certificaterequests,regfishorders -n shop",
+	)
+}
+
+// seeItIssued follows an order that waits for its records until the Secret is there.
+func (s *stage) seeItIssued(ctx context.Context) error {
+	order, err := s.order(ctx)
 	if err != nil {
 		return err
+	}
+	if order.Status.DCV == nil || len(order.Status.DCV.Records) == 0 {
+		return &failure{"validation", errors.New("the order names no record in .status.dcv.records")}
 	}
 
 	s.heading("Your DNS automation reads the order and sets the record")
@@ -100,7 +142,7 @@ func (s *stage) seeItThrough(ctx context.Context) error {
 	if err := s.startDNS(ctx); err != nil {
 		return err
 	}
-	if err := s.checkValidation(ctx, records); err != nil {
+	if err := s.checkValidation(ctx, order.Status.DCV.Records); err != nil {
 		return err
 	}
 
@@ -119,29 +161,13 @@ func (s *stage) seeItThrough(ctx context.Context) error {
 	return s.checkLedger(ctx, 1)
 }
 
-// waitForDNS shows an order that waits for its records, and returns them.
-func (s *stage) waitForDNS(ctx context.Context) ([]v1alpha1.DNSRecord, error) {
-	s.heading("The order is placed, and says what it waits for")
-	if err := s.shell.run(ctx,
-		"kubectl wait --for=create regfishorder/www-1 -n shop --timeout="+patience,
-		"kubectl wait --for=condition=ValidationPublished=false regfishorder/www-1 -n shop --timeout="+patience,
-		"kubectl get certificates,certificaterequests,regfishorders -n shop",
-		"kubectl get certificaterequests -n shop -o wide",
-		"kubectl describe regfishorder www-1 -n shop | sed -n '/Conditions:/,/Value:/p'",
-		"kubectl events --for certificate/www -n shop",
-		"kubectl get regfishpurchases -n regfish-issuer",
-		"kubectl get regfishorder www-1 -n shop -o jsonpath='{.status.dcv.records}'",
-	); err != nil {
-		return nil, err
-	}
+// order reads the order of the Certificate.
+func (s *stage) order(ctx context.Context) (*v1alpha1.RegfishOrder, error) {
 	var order v1alpha1.RegfishOrder
 	if err := s.client.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "www-1"}, &order); err != nil {
 		return nil, fmt.Errorf("read order: %w", err)
 	}
-	if order.Status.DCV == nil || len(order.Status.DCV.Records) == 0 {
-		return nil, &failure{"validation", errors.New("the order names no record in .status.dcv.records")}
-	}
-	return order.Status.DCV.Records, nil
+	return &order, nil
 }
 
 // buyAgain sends the same order to the vendor, as a program without a ledger

@@ -4,13 +4,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/go-logr/logr"
@@ -27,17 +31,31 @@ type scenario struct {
 }
 
 var scenarios = map[string]scenario{
-	"dv":      {title: "a Certificate becomes a Secret", play: dv},
-	"denied":  {title: "a person denies the request", noApprover: true, play: denied},
-	"bad-key": {title: "regfish does not know the API key", play: badKey},
+	"dv":       {title: "a Certificate becomes a Secret", play: dv},
+	"ov":       {title: "a person has to complete the order at regfish", play: ov},
+	"wildcard": {title: "the issuer has no product for a wildcard yet", play: wildcard},
+	"rejected": {title: "the certificate authority rejects the order", play: rejected},
+	"denied":   {title: "a person denies the request", noApprover: true, play: denied},
+	"bad-key":  {title: "regfish does not know the API key", play: badKey},
 }
 
-// The parts of dv that can be broken, to show that the demo notices.
+// The parts that can be broken, to show that the demo notices.
 const (
 	breakDNS    = "dns"    // nobody sets the validation records
 	breakGate   = "gate"   // regfish delivers a certificate for another key
 	breakLedger = "ledger" // somebody buys the same certificate again
+	breakPerson = "person" // nobody completes the order
 )
+
+// breaks names the scenario in which a part is broken.
+var breaks = map[string]string{
+	breakDNS: "dv", breakGate: "dv", breakLedger: "dv", breakPerson: "ov",
+}
+
+// names lists the keys of a map for a sentence.
+func names[V any](of map[string]V) string {
+	return strings.Join(slices.Sorted(maps.Keys(of)), ", ")
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -58,23 +76,22 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
-	name := flags.String("scenario", "dv", "dv, denied or bad-key")
+	name := flags.String("scenario", "", "one of "+names(scenarios)+" (default dv, or the one in which -break breaks something)")
 	keep := flags.Bool("keep", false, "leave everything running until Ctrl-C")
-	broken := flags.String("break", "", "break one part of dv: dns, gate or ledger; the demo must then fail")
+	broken := flags.String("break", "", "break one part, of "+names(breaks)+"; the demo must then fail")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	of, known := breaks[*broken]
+	if *broken != "" && !known {
+		return fmt.Errorf("there is no way to break %q, only %s", *broken, names(breaks))
+	}
+	if *name = cmp.Or(*name, of, "dv"); known && *name != of {
+		return fmt.Errorf("%s is broken in the scenario %s, not in %s", *broken, of, *name)
+	}
 	chosen, ok := scenarios[*name]
 	if !ok {
-		return fmt.Errorf("there is no scenario %q: use dv, denied or bad-key", *name)
-	}
-	switch *broken {
-	case "", breakDNS, breakGate, breakLedger:
-	default:
-		return fmt.Errorf("there is no way to break %q: use dns, gate or ledger", *broken)
-	}
-	if *broken != "" && *name != "dv" {
-		return fmt.Errorf("only the scenario dv can be broken")
+		return fmt.Errorf("there is no scenario %q, only %s", *name, names(scenarios))
 	}
 
 	// The story is on the screen; what the libraries of the control plane have to say is not part of it.

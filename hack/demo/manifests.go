@@ -3,8 +3,8 @@
 
 package main
 
-// issuerManifest takes the URL of the simulator and the certificate that it is
-// trusted by.
+// issuerManifest takes a line that says what is bought, the URL of the simulator and
+// the certificate that it is trusted by.
 const issuerManifest = `apiVersion: certmanager.regfish.com/v1alpha1
 kind: RegfishClusterIssuer
 metadata:
@@ -12,10 +12,27 @@ metadata:
 spec:
   apiKeySecretRef:
     name: regfish-api
-  sku: RapidSSL
+  %s
   # The simulator; without url it is https://api.regfish.com.
   url: %s
   caBundle: %s
+`
+
+// wildcardManifest asks for a name that not every product covers.
+const wildcardManifest = `apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata:
+  name: www
+  namespace: shop
+spec:
+  secretName: www-tls
+  commonName: "*.example.com"
+  dnsNames:
+  - "*.example.com"
+  issuerRef:
+    group: certmanager.regfish.com
+    kind: RegfishClusterIssuer
+    name: regfish
 `
 
 // dnsManifest is all that DNS automation needs to be allowed.

@@ -145,7 +145,7 @@ func (s *stage) keep(ctx context.Context) error {
 	s.heading("Everything goes on until you press Ctrl-C")
 	s.output("export KUBECONFIG=" + filepath.Join(s.shell.dir, "kubeconfig"))
 	s.output("export PATH=" + s.assets + ":$PATH")
-	s.output("kubectl get rfci,certificates,certificaterequests,regfishorders -A")
+	s.output("kubectl get rfci,certificates,certificaterequests,regfishorders -A -o wide")
 	s.output("kubectl get regfishpurchases -n regfish-issuer -o wide")
 	s.output("sed s/www/api/g " + filepath.Join(s.root, "config/samples/certificate.yaml") + " | kubectl apply -f -   # another certificate")
 	s.say("")
