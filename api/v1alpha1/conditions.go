@@ -107,10 +107,12 @@ const (
 	// ReasonPurchasesPaused surfaces when the issuer's purchaseLimit.count is 0.
 	// Placed is False.
 	ReasonPurchasesPaused = "PurchasesPaused"
-	// ReasonIssuerNotReady surfaces when the issuer does not exist, is not Ready, or
-	// is not set up for what is requested, such as a wildcard; the message says what
-	// its owner has to do. Placed is False.
+	// ReasonIssuerNotReady surfaces when the issuer does not exist or is not
+	// Ready; the message repeats why. Placed is False.
 	ReasonIssuerNotReady = "IssuerNotReady"
+	// ReasonWildcardSKURequired surfaces when a requested name is a wildcard and the
+	// issuer's wildcardSKU is not set; its owner has to set it. Placed is False.
+	ReasonWildcardSKURequired = "WildcardSKURequired"
 	// ReasonEndpointChanged surfaces when the issuer's url is not the one that
 	// the purchase was begun at; nothing is sent to either. Placed is False.
 	ReasonEndpointChanged = "EndpointChanged"

@@ -68,7 +68,7 @@ type Facts struct {
 
 // IssuerProblem is why an issuer cannot be used.
 type IssuerProblem struct {
-	// Reason of Placed that tells it: IssuerNotReady or VendorUnavailable.
+	// Reason of Placed that tells it, such as IssuerNotReady.
 	Reason string
 	// Message for the request, one sentence.
 	Message string

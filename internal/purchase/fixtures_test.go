@@ -222,7 +222,7 @@ func issuedFor(notBefore, notAfter time.Time) change {
 
 // cameToNothing says that regfish ended the order without a certificate.
 func cameToNothing(p *v1alpha1.RegfishPurchase) {
-	stands(v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, "regfish says that order C1 is rejected.")(p)
+	stands(v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, "regfish says that order C1 was rejected.")(p)
 }
 
 func heldFor(reason string) change {

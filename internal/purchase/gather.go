@@ -131,7 +131,7 @@ func (w *Want) from(issuer v1alpha1.Issuer, now time.Time) *IssuerProblem {
 	if i := slices.IndexFunc(w.Request.DNSNames, isWildcard); i >= 0 {
 		sku, product = spec.WildcardSKU, issuer.GetStatus().WildcardProduct
 		if sku == "" {
-			return notReady("the request has the wildcard %s, and spec.wildcardSKU of %s names no product for wildcards; its owner has to set it, for example to RapidSSLWildcard.", w.Request.DNSNames[i], w.Issuer)
+			return &IssuerProblem{v1alpha1.ReasonWildcardSKURequired, fmt.Sprintf("the request has the wildcard %s, and spec.wildcardSKU of %s names no product for wildcards; its owner has to set it, for example to RapidSSLWildcard.", w.Request.DNSNames[i], w.Issuer)}
 		}
 	}
 	w.SKU = sku

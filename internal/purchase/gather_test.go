@@ -233,7 +233,7 @@ func TestFactsOfTheOrder(t *testing.T) {
 			}
 			d := w.spend(s, cr)
 			if tt.says != "" {
-				if d.Step != StepQueue || d.Reason != v1alpha1.ReasonIssuerNotReady || !strings.Contains(d.Message, tt.says) || w.vendor.sent() != 0 {
+				if d.Step != StepQueue || d.Reason != v1alpha1.ReasonWildcardSKURequired || !strings.Contains(d.Message, tt.says) || w.vendor.sent() != 0 {
 					t.Errorf("%s: step %d (%s), %d orders", tt.reason, d.Step, d.Message, w.vendor.sent())
 				}
 				return

@@ -685,7 +685,7 @@ func TestPlanSaysWhatIsWaitedFor(t *testing.T) {
 		},
 		"an order that came to nothing by its id and the vendor's words": {
 			facts: situation(t, record(t, 1, forKey(t, keyB), placed("7K9QW3M2ZT8HJ", time.Hour), cameToNothing)),
-			want:  []string{"7K9QW3M2ZT8HJ", "regfish says that order C1 is rejected"},
+			want:  []string{"7K9QW3M2ZT8HJ", "regfish says that order C1 was rejected"},
 		},
 		"the issuer whose limit is reached, and the next slot": {
 			facts: func() Facts {

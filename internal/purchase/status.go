@@ -293,10 +293,12 @@ func action(s *v1alpha1.PurchaseStatus, o Observation) {
 		default:
 			where = "in the regfish console (the page that regfish named is withheld, because its host is neither under the endpoint's domain nor in --console-hosts)"
 		}
-		message := fmt.Sprintf("a person has to complete order %s %s", regfish.Sanitise(o.Vendor.ID, 64), where)
+		// The page comes last, with nothing after it that would be copied with it.
+		message := "a person has to complete order " + regfish.Sanitise(o.Vendor.ID, 64)
 		if s.Vendor.PendingMessage != "" {
-			message += ": " + s.Vendor.PendingMessage
+			message += " (" + strings.TrimSuffix(s.Vendor.PendingMessage, ".") + ")"
 		}
+		message += " " + where
 		set(s, v1alpha1.ConditionActionRequired, metav1.ConditionTrue, camelCase(o.Vendor.PendingReason), message)
 	case before != nil && (before.Status == metav1.ConditionTrue || before.Reason == v1alpha1.ReasonCompleted) && (pending(*o.Vendor) || o.Vendor.Status == regfish.StatusIssued):
 		set(s, v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonCompleted, "a person acted at regfish, and the order goes on.")
@@ -366,7 +368,7 @@ func issue(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 		}
 		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, "regfish says that the certificate is issued and does not deliver it yet.")
 	case regfish.StatusCancelled, regfish.StatusOrderCancelled, regfish.StatusRejected:
-		message := fmt.Sprintf("regfish says that order %s is %s", p.Spec.CertificateID, strings.ReplaceAll(v.Status, "_", " "))
+		message := fmt.Sprintf("regfish says that order %s was %s", p.Spec.CertificateID, strings.TrimPrefix(v.Status, "order_"))
 		if s.Vendor.PendingMessage != "" {
 			message += ": " + s.Vendor.PendingMessage
 		}
@@ -385,6 +387,9 @@ const orderPendingApproval = "PENDING_APPROVAL"
 
 // pendingMessage says what a placed order waits for.
 func pendingMessage(p *v1alpha1.RegfishPurchase, s *v1alpha1.PurchaseStatus) string {
+	if meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionActionRequired) {
+		return "waits until a person has completed order " + p.Spec.CertificateID + "."
+	}
 	var waits []string
 	if s.DCV != nil && len(s.DCV.Records) > 0 {
 		waits = append(waits, "until the validation records of order "+p.Spec.CertificateID+" are seen in DNS")

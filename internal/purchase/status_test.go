@@ -98,7 +98,7 @@ func TestObserve(t *testing.T) {
 		"staged with a page": {
 			reason: "a person has to act, and is told where", record: open, seen: answer(regfish.StatusPending, staged("https://regfish.com/complete/C1")),
 			want: summary{State: v1alpha1.StateActionRequired, Placed: purchased, Held: notHeld, Action: "True/OrganizationRequired", Issued: pendingYet},
-			says: "a person has to complete order C1 at https://regfish.com/complete/C1: Pick an organization",
+			says: "a person has to complete order C1 (Pick an organization) at https://regfish.com/complete/C1",
 		},
 		"staged with a page that may not be shown": {
 			reason: "people log in at what they are shown", record: open, seen: answer(regfish.StatusPending, staged("https://evil.example/complete/C1")),
@@ -169,12 +169,12 @@ func TestObserve(t *testing.T) {
 		"cancelled": {
 			reason: "it is an end, in the vendor's words", record: open, seen: answer(regfish.StatusCancelled, func(c *regfish.Certificate) { c.PendingMessage = "asked for by phone" }),
 			want: summary{State: v1alpha1.StateFailed, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: "False/Failed"},
-			says: "order C1 is cancelled: asked for by phone",
+			says: "order C1 was cancelled: asked for by phone",
 		},
 		"cancelled as a whole": {
 			reason: "it is an end", record: open, seen: answer(regfish.StatusOrderCancelled),
 			want: summary{State: v1alpha1.StateFailed, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: "False/Failed"},
-			says: "order cancelled",
+			says: "order C1 was cancelled",
 		},
 		"rejected": {
 			reason: "it is an end", record: open, seen: answer(regfish.StatusRejected),

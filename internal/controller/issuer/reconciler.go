@@ -149,7 +149,7 @@ func status(issuer v1alpha1.Issuer, f Findings, ledger v1alpha1.Ledger, made []v
 		c.Reason, c.Message = f.Problem.Reason, f.Problem.Message
 	default:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonChecked
-		c.Message = fmt.Sprintf("regfish accepts the key and offers %s.", offered(s))
+		c.Message = fmt.Sprintf("regfish accepts the key and offers %s.", offered(s, issuer.GetSpec().OrganizationID))
 	}
 	c.Message = regfish.Sanitise(c.Message, maxMessage)
 	meta.SetStatusCondition(&s.Conditions, c)
@@ -165,10 +165,18 @@ func known(before, now *v1alpha1.Product, sku string) *v1alpha1.Product {
 	return now
 }
 
-// offered names the products of an issuer that is Ready.
-func offered(s v1alpha1.IssuerStatus) string {
-	if s.WildcardProduct == nil || s.WildcardProduct.SKU == s.Product.SKU {
-		return s.Product.SKU
+// offered names the products of an issuer that is Ready, and whom they are ordered for.
+func offered(s v1alpha1.IssuerStatus, organization string) string {
+	offer := describe(*s.Product, organization)
+	if s.WildcardProduct != nil && s.WildcardProduct.SKU != s.Product.SKU {
+		offer += ", and for wildcards " + describe(*s.WildcardProduct, organization)
 	}
-	return s.Product.SKU + ", and " + s.WildcardProduct.SKU + " for wildcards"
+	return offer
+}
+
+func describe(p v1alpha1.Product, organization string) string {
+	if organization != "" && purchase.TakesOrganization(p) {
+		return p.SKU + " for organization " + organization
+	}
+	return p.SKU
 }
