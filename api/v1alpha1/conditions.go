@@ -18,6 +18,9 @@ const (
 	StateQueued State = "Queued"
 	// StatePlacing surfaces while the order is being sent to regfish.
 	StatePlacing State = "Placing"
+	// StateResolving surfaces while it is not known whether the order was placed and
+	// the account is looked at for it. It goes on by itself.
+	StateResolving State = "Resolving"
 	// StateWaiting surfaces when a request waits for a purchase that was begun
 	// for another one.
 	StateWaiting State = "Waiting"
@@ -92,8 +95,9 @@ const (
 	// ReasonPurchased surfaces when regfish took the order and named its id.
 	// Placed is True.
 	ReasonPurchased = "Purchased"
-	// ReasonAdopted surfaces when the certificate was in the account already and
-	// was taken into the ledger. Placed is True.
+	// ReasonAdopted surfaces when the certificate was found in the account and
+	// was taken into the ledger, or is followed until its key proves that it is the
+	// purchase's. Placed is True.
 	ReasonAdopted = "Adopted"
 	// ReasonNotDecided surfaces on an order before anything was decided. Placed
 	// is False.
@@ -122,10 +126,12 @@ const (
 	// ReasonWaitingForPurchase surfaces when another purchase has to come to an
 	// end first; the message names it. Placed is False.
 	ReasonWaitingForPurchase = "WaitingForPurchase"
+	// ReasonAbandoned surfaces when a person gave the purchase up. Placed is False.
+	ReasonAbandoned = "Abandoned"
 	// ReasonPlacing surfaces while the order is being sent. Placed is Unknown.
 	ReasonPlacing = "Placing"
 	// ReasonOutcomeUnknown surfaces when the order may or may not have been
-	// placed. Placed is Unknown.
+	// placed, and the account is looked at for it. Placed is Unknown.
 	ReasonOutcomeUnknown = "OutcomeUnknown"
 )
 
@@ -137,8 +143,9 @@ const ConditionHeld = "Held"
 const (
 	// ReasonNotHeld surfaces when nobody has to decide. Held is False.
 	ReasonNotHeld = "NotHeld"
-	// ReasonAmbiguousOutcome surfaces when it cannot be told whether an order was
-	// placed. Held is True.
+	// ReasonAmbiguousOutcome surfaces when looking in the account could not tell
+	// what became of an order, and when as many attempts came to nothing as are
+	// made without asking. Held is True.
 	ReasonAmbiguousOutcome = "AmbiguousOutcome"
 	// ReasonUnclaimedOrder surfaces when the account has a certificate or order
 	// for the requested names that this ledger did not make. Held is True.
@@ -156,6 +163,9 @@ const (
 	// gave: the key may belong to another account. Held is True; it clears
 	// itself once the id is found again.
 	ReasonNotFoundAtVendor = "NotFoundAtVendor"
+	// ReasonOtherCluster surfaces when another cluster made the purchase: it is not
+	// touched until it is taken over. Held is True.
+	ReasonOtherCluster = "OtherCluster"
 	// ReasonUnknownRecord surfaces when a newer version of the controller wrote
 	// the purchase. Held is True.
 	ReasonUnknownRecord = "UnknownRecord"
@@ -220,9 +230,39 @@ const (
 	ReasonPending = "Pending"
 )
 
+// ConditionDuplicateFound says that the account has an order that may have been bought
+// beside a purchase. It is present, as True, on purchases while there is one.
+const ConditionDuplicateFound = "DuplicateFound"
+
+// Reasons of DuplicateFound.
+const (
+	// ReasonOrderAppeared surfaces when an order or a certificate with the names of the
+	// purchase appeared in the account after the purchase was begun, and no record
+	// holds it. DuplicateFound is True.
+	ReasonOrderAppeared = "OrderAppeared"
+)
+
+// EventDecided surfaces as an event on a purchase when what a person decided with the
+// annotation was carried out.
+const EventDecided = "Decided"
+
+// EventDecisionVoid surfaces as an event on a purchase when the annotation by which a
+// person decides cannot be carried out, and was removed; the message says why.
+const EventDecisionVoid = "DecisionVoid"
+
 // EventApprovalMissing surfaces as an event on a CertificateRequest that nobody
 // approved or denied for two minutes; nothing else is written before approval.
 const EventApprovalMissing = "ApprovalMissing"
+
+// The annotations by which a person decides.
+const (
+	// AnnotationResolve on a purchase says what is to become of it: adopt:<id>,
+	// retry:<attempt>, purchase or abandon. It is consumed once.
+	AnnotationResolve = Group + "/resolve"
+	// AnnotationTakeover on an issuer names, by their UIDs, the ledger's namespace and
+	// the clusters whose purchases this cluster takes over.
+	AnnotationTakeover = Group + "/takeover"
+)
 
 // The labels of purchases are for people: nothing reads them. The labels of the
 // CertificateRequest are copied beside them.

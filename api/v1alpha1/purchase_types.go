@@ -37,6 +37,15 @@ const (
 	OutcomeUnknown = "Unknown"
 )
 
+// How looking in the account ended an attempt whose outcome was unknown.
+const (
+	// ResolutionNotFound says that the account holds no order of the attempt: nothing
+	// was bought.
+	ResolutionNotFound = "NotFound"
+	// ResolutionAdopted says that the order was found in the account.
+	ResolutionAdopted = "Adopted"
+)
+
 // Beneficiary is who a purchase was made for, as of its creation.
 type Beneficiary struct {
 	// namespace of the request.
@@ -69,6 +78,17 @@ type Writer struct {
 	// +kubebuilder:validation:MaxLength=64
 	PodUID types.UID `json:"podUID,omitempty"`
 
+	// podNamespace is the namespace of that pod.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	PodNamespace string `json:"podNamespace,omitempty"`
+
+	// podName is its name. A pod is read by its name, to see whether the process may
+	// still be there.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	PodName string `json:"podName,omitempty"`
+
 	// startNonce is drawn anew by every process, so that two processes of one
 	// pod can be told apart.
 	// +required
@@ -78,9 +98,12 @@ type Writer struct {
 
 // Attempt is one attempt to place the order of a purchase. It is written before
 // the order is sent, and its outcome is added once it is known.
-// +kubebuilder:validation:XValidation:rule="self.time == oldSelf.time && self.requestName == oldSelf.requestName && self.requestUID == oldSelf.requestUID && self.writer == oldSelf.writer && self.clusterUID == oldSelf.clusterUID && self.keyFingerprint == oldSelf.keyFingerprint",message="an attempt is immutable but for its outcome"
+// +kubebuilder:validation:XValidation:rule="self.time == oldSelf.time && self.requestName == oldSelf.requestName && self.requestUID == oldSelf.requestUID && self.writer == oldSelf.writer && self.clusterUID == oldSelf.clusterUID && self.keyFingerprint == oldSelf.keyFingerprint",message="an attempt is immutable but for what became of it"
 // +kubebuilder:validation:XValidation:rule="has(self.baselineIDs) == has(oldSelf.baselineIDs) && (!has(self.baselineIDs) || self.baselineIDs == oldSelf.baselineIDs)",message="baselineIDs is immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.outcome) || (has(self.outcome) && self.outcome == oldSelf.outcome)",message="outcome is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.resolution) || (has(self.resolution) && self.resolution == oldSelf.resolution)",message="resolution is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.releaseTime) || (has(self.releaseTime) && self.releaseTime == oldSelf.releaseTime)",message="releaseTime is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.disprovedIDs) || (has(self.disprovedIDs) && oldSelf.disprovedIDs.all(id, id in self.disprovedIDs))",message="disprovedIDs are only added"
 type Attempt struct {
 	// number of the attempt; attempts are counted, never ordered by time.
 	// +required
@@ -130,6 +153,24 @@ type Attempt struct {
 	// outcome of the attempt, once known.
 	// +optional
 	Outcome *Outcome `json:"outcome,omitempty"`
+
+	// resolution is what looking in the account found out about an outcome that was
+	// not known.
+	// +optional
+	Resolution *Resolution `json:"resolution,omitempty"`
+
+	// disprovedIDs are certificates of the account that could have been the result
+	// of this attempt by their names, and whose keys show that they are not.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=128
+	DisprovedIDs []string `json:"disprovedIDs,omitempty"`
+
+	// releaseTime is when a person licensed one more attempt, although it was not known
+	// what became of this one or as many had been made as are made without asking.
+	// +optional
+	ReleaseTime *metav1.MicroTime `json:"releaseTime,omitempty"`
 }
 
 // Outcome is how an attempt ended.
@@ -143,6 +184,11 @@ type Outcome struct {
 	// changed request can succeed.
 	// +optional
 	Final bool `json:"final,omitempty"`
+
+	// answered says that regfish itself answered that it failed, in its own form, and
+	// not a proxy or nobody.
+	// +optional
+	Answered bool `json:"answered,omitempty"`
 
 	// httpStatus that regfish answered with; absent if it did not answer.
 	// +optional
@@ -159,6 +205,28 @@ type Outcome struct {
 	RetryAfter *metav1.Time `json:"retryAfter,omitempty"`
 
 	// time at which the outcome was known.
+	// +required
+	Time metav1.MicroTime `json:"time"`
+}
+
+// Resolution is how looking in the account ended an attempt whose outcome was unknown.
+type Resolution struct {
+	// result is NotFound or Adopted.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	Result string `json:"result"`
+
+	// certificateID that was adopted.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	CertificateID string `json:"certificateID,omitempty"`
+
+	// message says on what grounds.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Message string `json:"message,omitempty"`
+
+	// time at which it was resolved.
 	// +required
 	Time metav1.MicroTime `json:"time"`
 }
@@ -188,9 +256,31 @@ type Successor struct {
 	Time metav1.MicroTime `json:"time"`
 }
 
+// Takeover records that another cluster took the purchase over.
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a takeover is immutable"
+type Takeover struct {
+	// number of the takeover.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Number int32 `json:"number"`
+
+	// clusterUID of the cluster that took it over.
+	// +kubebuilder:validation:Type=string
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	ClusterUID types.UID `json:"clusterUID"`
+
+	// time of the takeover.
+	// +required
+	Time metav1.MicroTime `json:"time"`
+}
+
 // PurchaseSpec records what was decided, what was sent and how it ended. It
 // survives a backup that drops status.
-// +kubebuilder:validation:XValidation:rule="self.recordVersion == oldSelf.recordVersion && self.namesHash == oldSelf.namesHash && self.number == oldSelf.number && self.endpoint == oldSelf.endpoint && self.issuerRef == oldSelf.issuerRef && self.beneficiary == oldSelf.beneficiary && self.action == oldSelf.action && self.sku == oldSelf.sku && self.commonName == oldSelf.commonName && self.dnsNames == oldSelf.dnsNames && self.request == oldSelf.request && self.dcvMethod == oldSelf.dcvMethod && self.validityDays == oldSelf.validityDays",message="a purchase is immutable but for attempts, successors and certificateID"
+// +kubebuilder:validation:XValidation:rule="self.recordVersion == oldSelf.recordVersion && self.namesHash == oldSelf.namesHash && self.number == oldSelf.number && self.endpoint == oldSelf.endpoint && self.issuerRef == oldSelf.issuerRef && self.beneficiary == oldSelf.beneficiary && self.action == oldSelf.action && self.sku == oldSelf.sku && self.commonName == oldSelf.commonName && self.dnsNames == oldSelf.dnsNames && self.request == oldSelf.request && self.dcvMethod == oldSelf.dcvMethod && self.validityDays == oldSelf.validityDays",message="a purchase is immutable but for what became of it"
+// +kubebuilder:validation:XValidation:rule="has(self.planUID) == has(oldSelf.planUID) && (!has(self.planUID) || self.planUID == oldSelf.planUID)",message="planUID is immutable"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.abandonTime) || (has(self.abandonTime) && self.abandonTime == oldSelf.abandonTime)",message="abandonTime is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.takeovers) || (has(self.takeovers) && oldSelf.takeovers.all(o, self.takeovers.exists(n, n.number == o.number)))",message="takeovers are only added"
 // +kubebuilder:validation:XValidation:rule="has(self.dcvEmails) == has(oldSelf.dcvEmails) && (!has(self.dcvEmails) || self.dcvEmails == oldSelf.dcvEmails) && has(self.organizationID) == has(oldSelf.organizationID) && (!has(self.organizationID) || self.organizationID == oldSelf.organizationID)",message="dcvEmails and organizationID are immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.certificateID) || (has(self.certificateID) && self.certificateID == oldSelf.certificateID)",message="certificateID is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.attempts) || (has(self.attempts) && oldSelf.attempts.all(o, self.attempts.exists(n, n.number == o.number)))",message="attempts are only added"
@@ -276,6 +366,13 @@ type PurchaseSpec struct {
 	// +required
 	ValidityDays int32 `json:"validityDays"`
 
+	// planUID is the plan on which a person licensed this purchase. It licenses no
+	// other one.
+	// +kubebuilder:validation:Type=string
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	PlanUID types.UID `json:"planUID,omitempty"`
+
 	// attempts to place the order. Each is written before the order is sent.
 	// +optional
 	// +listType=map
@@ -291,11 +388,24 @@ type PurchaseSpec struct {
 	Successors []Successor `json:"successors,omitempty"`
 
 	// certificateID is the vendor's id of the certificate. It is set once: by
-	// the vendor's answer to the order, or at the creation of an Import.
+	// the vendor's answer to the order, by its key when it was found in the account,
+	// or at the creation of an Import.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	CertificateID string `json:"certificateID,omitempty"`
+
+	// abandonTime is when a person gave the purchase up.
+	// +optional
+	AbandonTime *metav1.MicroTime `json:"abandonTime,omitempty"`
+
+	// takeovers by other clusters than the one that made the purchase. The last one
+	// holds it; others read it only.
+	// +optional
+	// +listType=map
+	// +listMapKey=number
+	// +kubebuilder:validation:MaxItems=50
+	Takeovers []Takeover `json:"takeovers,omitempty"`
 }
 
 // PurchaseStatus is what the vendor last said about a purchase.
@@ -344,7 +454,8 @@ type PurchaseStatus struct {
 	// +optional
 	ContractNotAfter *metav1.Time `json:"contractNotAfter,omitempty"`
 
-	// conditions of the purchase: Placed, Held, ActionRequired, Issued.
+	// conditions of the purchase: Placed, Held, ActionRequired, Issued, and
+	// DuplicateFound where there is one.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -21,6 +21,7 @@ import (
 
 	purchasecontroller "github.com/regfish/regfish-issuer/internal/controller/purchase"
 	"github.com/regfish/regfish-issuer/internal/operator"
+	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
@@ -40,6 +41,8 @@ func run(args []string) error {
 		LeaderElection: true,
 		WriterGrace:    purchasecontroller.DefaultWriterGrace,
 		PodUID:         os.Getenv("POD_UID"),
+		PodNamespace:   os.Getenv("POD_NAMESPACE"),
+		PodName:        os.Getenv("POD_NAME"),
 		ServiceAccount: os.Getenv("POD_NAMESPACE") + ":" + os.Getenv("POD_SERVICE_ACCOUNT"),
 	}
 	var endpoints, hosts, namespaces, format string
@@ -55,6 +58,7 @@ func run(args []string) error {
 	flags.BoolVar(&o.LeaderElection, "leader-elect", true, "elect a leader; switch it off only where there can never be a second process")
 	flags.IntVar(&o.Concurrency, "concurrency", 16, "how many objects of each kind are worked on at once; an order that is being sent takes a place until regfish answers")
 	flags.DurationVar(&o.PollInterval, "poll-interval", purchasecontroller.DefaultLook, "pause between two looks at a fresh purchase; it grows with the purchase's age")
+	flags.DurationVar(&o.SettleTime, "settle-time", purchase.DefaultSettleTime, "how long an order whose answer was lost may take to appear in the account, before it counts as never placed; at least "+purchase.MinSettleTime.String())
 	flags.StringVar(&format, "log-format", "text", "text or json")
 	flags.IntVar(&verbosity, "log-verbosity", 0, "0 for what matters to people, more for what matters to developers")
 	if err := flags.Parse(args); err != nil {
@@ -74,6 +78,9 @@ func run(args []string) error {
 	}
 	if o.Concurrency < 1 {
 		return fmt.Errorf("--concurrency %d: it has to be 1 at least", o.Concurrency)
+	}
+	if o.SettleTime < purchase.MinSettleTime {
+		return fmt.Errorf("--settle-time %s: it has to be %s at least, because an order may still leave for %s after its intent, and takes up to %s to be answered", o.SettleTime, purchase.MinSettleTime, purchase.WriteWindow, regfish.DefaultOrderTimeout)
 	}
 	o.Namespaces, o.ConsoleHosts = list(namespaces), list(strings.ToLower(hosts))
 	for _, raw := range list(endpoints) {

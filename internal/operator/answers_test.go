@@ -75,14 +75,14 @@ func TestEveryAnswerToAnOrder(t *testing.T) {
 		{
 			name:   "500 without an order",
 			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 500, Message: "Unexpected error"},
-			result: v1alpha1.OutcomeUnknown, status: 500, state: v1alpha1.StateHeld, placed: "Unknown/OutcomeUnknown", held: "True/AmbiguousOutcome",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"may or may not have placed an order", "HTTP 500", "Unexpected error"},
+			result: v1alpha1.OutcomeUnknown, status: 500, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nothing has to be done", "HTTP 500", "Unexpected error"},
 		},
 		{
 			name:  "502 after the order was made",
 			fault: simulator.Fault{Kind: simulator.FaultStatus, Status: 502, Message: "Upstream TLS provider error", AfterCommit: true}, billed: 1,
-			result: v1alpha1.OutcomeUnknown, status: 502, state: v1alpha1.StateHeld, placed: "Unknown/OutcomeUnknown", held: "True/AmbiguousOutcome",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"may or may not have placed an order", "HTTP 502"},
+			result: v1alpha1.OutcomeUnknown, status: 502, state: v1alpha1.StateValidating, placed: "True/Adopted", held: "False/NotHeld",
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"set _dnsauth.", "in DNS"},
 		},
 		{
 			name:   "403",
@@ -93,8 +93,8 @@ func TestEveryAnswerToAnOrder(t *testing.T) {
 		{
 			name:   "405",
 			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 405, Message: "Method not allowed"},
-			result: v1alpha1.OutcomeUnknown, status: 405, state: v1alpha1.StateHeld, placed: "Unknown/OutcomeUnknown", held: "True/AmbiguousOutcome",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"may or may not have placed an order", "HTTP 405"},
+			result: v1alpha1.OutcomeUnknown, status: 405, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nothing has to be done", "HTTP 405"},
 		},
 		{
 			name:   "422",
@@ -117,32 +117,32 @@ func TestEveryAnswerToAnOrder(t *testing.T) {
 		{
 			name:   "503",
 			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 503, Message: "Service unavailable"},
-			result: v1alpha1.OutcomeUnknown, status: 503, state: v1alpha1.StateHeld, placed: "Unknown/OutcomeUnknown", held: "True/AmbiguousOutcome",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"may or may not have placed an order", "HTTP 503"},
+			result: v1alpha1.OutcomeUnknown, status: 503, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nothing has to be done", "HTTP 503"},
 		},
 		{
 			name:   "200 that says it was no success",
 			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 200, Message: "Something went wrong"},
-			result: v1alpha1.OutcomeUnknown, status: 200, state: v1alpha1.StateHeld, placed: "Unknown/OutcomeUnknown", held: "True/AmbiguousOutcome",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"may or may not have placed an order", "Something went wrong"},
+			result: v1alpha1.OutcomeUnknown, status: 200, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nothing has to be done", "Something went wrong"},
 		},
 		{
 			name:  "200 with a web page",
 			fault: simulator.Fault{Kind: simulator.FaultHTML, AfterCommit: true}, billed: 1,
-			result: v1alpha1.OutcomeUnknown, status: 200, state: v1alpha1.StateHeld, placed: "Unknown/OutcomeUnknown", held: "True/AmbiguousOutcome",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"may or may not have placed an order", "answer is not JSON"},
+			result: v1alpha1.OutcomeUnknown, status: 200, state: v1alpha1.StateValidating, placed: "True/Adopted", held: "False/NotHeld",
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"set _dnsauth.", "in DNS"},
 		},
 		{
 			name:   "400 of a proxy, without the vendor's words",
 			fault:  simulator.Fault{Kind: simulator.FaultHTML, Status: 400},
-			result: v1alpha1.OutcomeUnknown, status: 400, state: v1alpha1.StateHeld, placed: "Unknown/OutcomeUnknown", held: "True/AmbiguousOutcome",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"may or may not have placed an order", "HTTP 400"},
+			result: v1alpha1.OutcomeUnknown, status: 400, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nothing has to be done", "HTTP 400"},
 		},
 		{
 			name:   "302",
 			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 302},
-			result: v1alpha1.OutcomeUnknown, status: 302, state: v1alpha1.StateHeld, placed: "Unknown/OutcomeUnknown", held: "True/AmbiguousOutcome",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"may or may not have placed an order", "HTTP 302"},
+			result: v1alpha1.OutcomeUnknown, status: 302, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nothing has to be done", "HTTP 302"},
 		},
 	}
 	w := newWorld(t)

@@ -24,9 +24,10 @@ import (
 	"github.com/regfish/regfish-issuer/internal/testenv"
 )
 
-// TestUnknownOutcomeIsHeld: whatever goes wrong with the answer, nothing is sent
-// again, by any path, and a person is told.
-func TestUnknownOutcomeIsHeld(t *testing.T) {
+// TestUnknownOutcomeResolvesItself: whatever goes wrong with the answer, the order is
+// found in the account and used, or it is found that there is none. Nothing is sent
+// meanwhile, by any path.
+func TestUnknownOutcomeResolvesItself(t *testing.T) {
 	tests := []struct {
 		name   string
 		fault  simulator.Fault
@@ -43,14 +44,20 @@ func TestUnknownOutcomeIsHeld(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t)
+			w.automateDNS()
 			tc.fault.Endpoint = simulator.EndpointOrder
 			w.vendor.InjectFault(tc.fault)
+			// The order is in the account and not in the list.
+			w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointList, Kind: simulator.FaultListLag, Delay: time.Hour, Times: -1})
 			stop := w.run()
 			owner := testenv.Certificate(w.Namespace, "www", testenv.WithDNSNames("www.example.com"))
 			w.create(owner)
 			mods := []testenv.Mod{testenv.WithDNSNames("www.example.com"), testenv.OwnedBy(owner)}
 			cr := w.request("www-1", append(mods, testenv.WithECDSA())...)
-			w.order("www-1", "is held", heldFor(v1alpha1.ReasonAmbiguousOutcome))
+			o := w.order("www-1", "is resolving", inState(v1alpha1.StateResolving))
+			if !strings.Contains(o.Status.Message, "regfish may or may not have taken the order of attempt 1") || !strings.Contains(o.Status.Message, "nothing has to be done") {
+				t.Errorf("it says %q", o.Status.Message)
+			}
 			w.answered(cr, cmapi.CertificateRequestReasonPending)
 
 			// The paths by which it would be repeated: another key, a Certificate of the
@@ -60,18 +67,113 @@ func TestUnknownOutcomeIsHeld(t *testing.T) {
 			w.request("other", testenv.WithECDSA(), testenv.WithDNSNames("example.com"))
 			w.order("other", "waits too: it shares a name", inState(v1alpha1.StateWaiting))
 			stop()
-			w.run()
+			stop = w.run()
 			w.request("www-3", append(mods, testenv.WithECDSA())...)
 			w.order("www-3", "waits after a restart", inState(v1alpha1.StateWaiting))
-			w.order("www-1", "is still held", heldFor(v1alpha1.ReasonAmbiguousOutcome))
-			if n := len(w.vendor.Purchases()); n != tc.billed {
-				t.Errorf("the vendor bills %d, want %d", n, tc.billed)
+			w.order("www-1", "is still resolving", inState(v1alpha1.StateResolving))
+			if n := w.vendor.Calls()[string(simulator.EndpointOrder)]; n != 1 {
+				t.Errorf("%d orders were sent, want 1", n)
 			}
+			for _, name := range []string{"www-2", "www-3", "other"} {
+				w.remove(&cmapi.CertificateRequest{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name}})
+			}
+
+			// The list has caught up.
+			stop()
+			w.vendor.ClearFaults()
+			w.run(soonSettled)
+			if tc.billed == 1 {
+				w.answered(cr, cmapi.CertificateRequestReasonIssued)
+				w.adopted()
+			} else {
+				w.order("www-1", "is tried again after a pause", func(o *v1alpha1.RegfishOrder) bool {
+					return o.Status.State == v1alpha1.StateQueued && strings.Contains(o.Status.Message, "lack it")
+				})
+				if a := w.purchases()[0].Spec.Attempts[0]; a.Resolution == nil || a.Resolution.Result != v1alpha1.ResolutionNotFound {
+					t.Errorf("attempt %+v", a)
+				}
+			}
+			w.bought(tc.billed)
 			if n := w.vendor.Calls()[string(simulator.EndpointOrder)]; n != 1 {
 				t.Errorf("%d orders were sent, want 1", n)
 			}
 		})
 	}
+}
+
+// soonSettled gives a lost order a second to appear.
+func soonSettled(o *operator.Options) { o.SettleTime = time.Second }
+
+// adopted waits until the only purchase is recorded as found, and by its key.
+func (w *world) adopted() {
+	w.t.Helper()
+	w.eventually("the purchase is adopted", func() error {
+		ps := w.purchases()
+		if len(ps) != 1 || ps[0].Spec.CertificateID == "" || meta.FindStatusCondition(ps[0].Status.Conditions, v1alpha1.ConditionPlaced).Reason != v1alpha1.ReasonAdopted {
+			return fmt.Errorf("ledger %+v", ps)
+		}
+		last := ps[0].Spec.Attempts[len(ps[0].Spec.Attempts)-1]
+		if last.Resolution == nil || last.Resolution.Result != v1alpha1.ResolutionAdopted || last.Resolution.CertificateID != ps[0].Spec.CertificateID {
+			return fmt.Errorf("resolution %+v", last.Resolution)
+		}
+		return nil
+	})
+}
+
+// TestLostOrderIsFoundHoweverItIsShown: the vendor rewrites what it lists, and that never
+// hides an order that was paid for.
+func TestLostOrderIsFoundHoweverItIsShown(t *testing.T) {
+	tests := []struct {
+		name  string
+		fault simulator.Fault
+	}{
+		{"the product is spelled in capitals", simulator.Fault{Endpoint: simulator.EndpointList, Kind: simulator.FaultProductSpelling, Times: -1}},
+		{"the common name is among the DNS names", simulator.Fault{Endpoint: simulator.EndpointList, Kind: simulator.FaultCommonNameRepeated, Times: -1}},
+		{"the bare name was added", simulator.Fault{Endpoint: simulator.EndpointOrder, Kind: simulator.FaultApexAdded}},
+		{"it is listed late", simulator.Fault{Endpoint: simulator.EndpointList, Kind: simulator.FaultListLag, Delay: 300 * time.Millisecond, Times: -1}},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.automateDNS()
+			w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointOrder, Kind: simulator.FaultDrop, AfterCommit: true})
+			w.vendor.InjectFault(tc.fault)
+			w.run(func(o *operator.Options) { o.SettleTime = 4 * time.Second })
+			cr := w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com", "api.example.com"))
+			w.answered(cr, cmapi.CertificateRequestReasonIssued)
+			w.adopted()
+			w.bought(1)
+		})
+	}
+}
+
+// TestShortListIsNoEvidence: a list that lacks what the ledger holds does not show that
+// an order was never placed.
+func TestShortListIsNoEvidence(t *testing.T) {
+	w := newWorld(t)
+	w.automateDNS()
+	w.run(func(o *operator.Options) { o.SettleTime = 500 * time.Millisecond })
+	w.answered(w.request("first", testenv.WithECDSA(), testenv.WithDNSNames("first.example.org")), cmapi.CertificateRequestReasonIssued)
+	w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointOrder, Kind: simulator.FaultDrop, AfterCommit: true})
+	w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointList, Kind: simulator.FaultFirstPageOnly, Rows: 0, Times: -1})
+	cr := w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+	lists := w.vendor.Calls()[string(simulator.EndpointList)]
+	w.order("www", "says that the list is short", func(o *v1alpha1.RegfishOrder) bool {
+		return o.Status.State == v1alpha1.StateResolving && strings.Contains(o.Status.Message, "which the ledger holds")
+	})
+	w.eventually("the account is read many times", func() error {
+		if n := w.vendor.Calls()[string(simulator.EndpointList)] - lists; n < 8 {
+			return fmt.Errorf("%d lists", n)
+		}
+		return nil
+	})
+	w.order("www", "is still resolving", inState(v1alpha1.StateResolving))
+	if n := w.vendor.Calls()[string(simulator.EndpointOrder)]; n != 2 {
+		t.Errorf("%d orders were sent", n)
+	}
+	w.vendor.ClearFaults()
+	w.answered(cr, cmapi.CertificateRequestReasonIssued)
+	w.bought(2)
 }
 
 // TestOrderThatWasTurnedAwayIsQueued: what certainly bought nothing is repeated by itself.
@@ -202,7 +304,7 @@ func (c hookedClient) Create(ctx context.Context, obj client.Object, opts ...cli
 
 // TestCrashAtEveryWrite: a process that dies at any of its writes, before or after
 // the API server took it, is followed by another. Nothing is bought twice, nothing is
-// lost, and wherever the outcome of the order is in the ledger the request is issued.
+// lost: the request is issued, or nothing was bought and the ledger says so.
 func TestCrashAtEveryWrite(t *testing.T) {
 	const more = 40 // than any run has writes
 	for _, point := range []testenv.CrashPoint{testenv.BeforeWrite, testenv.AfterWrite} {
@@ -253,8 +355,8 @@ func crashAt(t *testing.T, n int, point testenv.CrashPoint) bool {
 		return false
 	}
 	cancel()
-	w.run()
-	w.eventually("the request is issued, or held because no outcome is recorded", func() error {
+	w.run(soonSettled)
+	w.eventually("the request is issued, or it is found that nothing was bought", func() error {
 		if err := w.get(cr); err != nil {
 			return err
 		}
@@ -263,14 +365,14 @@ func crashAt(t *testing.T, n int, point testenv.CrashPoint) bool {
 			return shown()
 		}
 		ps := w.purchases()
-		if len(ps) != 1 || ps[0].Spec.CertificateID != "" || ps[0].Spec.Attempts[0].Outcome != nil {
+		if len(ps) != 1 || ps[0].Spec.CertificateID != "" || ps[0].Spec.Attempts[0].Resolution == nil || len(w.vendor.Purchases()) != 0 {
 			return fmt.Errorf("not issued, and the ledger has %+v", ps)
 		}
 		o := &v1alpha1.RegfishOrder{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "www"}}
 		if err := w.get(o); err != nil {
 			return err
 		}
-		if !heldFor(v1alpha1.ReasonAmbiguousOutcome)(o) {
+		if o.Status.State != v1alpha1.StateQueued {
 			return fmt.Errorf("order %+v", o.Status)
 		}
 		return nil

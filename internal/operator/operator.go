@@ -4,6 +4,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -93,8 +94,13 @@ type Options struct {
 	PollInterval time.Duration
 	// WriterGrace is how long an attempt of another process may still be under way.
 	WriterGrace time.Duration
-	// PodUID and ServiceAccount (namespace:name) of this process.
-	PodUID, ServiceAccount string
+	// SettleTime is how long an order whose answer was lost may take to appear in the
+	// account; zero means purchase.DefaultSettleTime. Less than
+	// purchase.MinSettleTime is for tests.
+	SettleTime time.Duration
+	// PodUID, PodNamespace and PodName of this process, and its ServiceAccount
+	// (namespace:name).
+	PodUID, PodNamespace, PodName, ServiceAccount string
 	// Wrap, if set, replaces the client that writes; tests make it fail.
 	Wrap func(client.Client) client.Client
 	// SkipNameValidation lets tests run several in one process.
@@ -213,7 +219,7 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 		writer = o.Wrap(writer)
 	}
 	spender := &purchase.Spender{
-		Gatherer: purchase.Gatherer{Live: mgr.GetAPIReader(), Ledger: ledger.Namespace, LedgerUID: ledger.NamespaceUID, Endpoint: resolver.Endpoint},
+		Gatherer: purchase.Gatherer{Live: mgr.GetAPIReader(), Ledger: ledger.Namespace, LedgerUID: ledger.NamespaceUID, ClusterUID: clusterUID, Endpoint: resolver.Endpoint},
 		Client:   writer,
 		Connect: func(ctx context.Context, i v1alpha1.Issuer) (purchase.Vendor, error) {
 			c, err := resolver.Client(ctx, i)
@@ -222,9 +228,8 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 			}
 			return c, nil
 		},
-		Writer:     v1alpha1.Writer{PodUID: types.UID(o.PodUID), StartNonce: identity},
-		ClusterUID: clusterUID,
-		Clock:      clock.RealClock{},
+		Writer: v1alpha1.Writer{PodUID: types.UID(o.PodUID), PodNamespace: o.PodNamespace, PodName: o.PodName, StartNonce: identity},
+		Clock:  clock.RealClock{},
 		MayShow: func(i v1alpha1.Issuer, url string) bool {
 			return controller.MayShow(i.GetSpec().URL, o.ConsoleHosts, url)
 		},
@@ -249,12 +254,13 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 }
 
 func reconcilers(mgr ctrl.Manager, o Options, writer client.Client, spender *purchase.Spender, resolver *credentials.Resolver, ledger v1alpha1.Ledger) error {
+	outcomes := &purchase.Resolver{Spender: spender, Cache: mgr.GetClient(), SettleTime: cmp.Or(o.SettleTime, purchase.DefaultSettleTime)}
 	for _, r := range []interface{ Register(ctrl.Manager) error }{
 		issuer.New(v1alpha1.KindIssuer, issuerOptions(o, writer, resolver, ledger)),
 		issuer.New(v1alpha1.KindClusterIssuer, issuerOptions(o, writer, resolver, ledger)),
 		request.New(request.Options{Client: writer, Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
 		order.New(order.Options{Client: writer, Spender: spender, Recorder: mgr.GetEventRecorder(controller.Component), Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
-		purchasecontroller.New(purchasecontroller.Options{Client: writer, Spender: spender, Clock: clock.RealClock{}, Concurrency: o.Concurrency, Look: o.PollInterval, WriterGrace: o.WriterGrace}),
+		purchasecontroller.New(purchasecontroller.Options{Client: writer, Spender: spender, Resolver: outcomes, Recorder: mgr.GetEventRecorder(controller.Component), Clock: clock.RealClock{}, Concurrency: o.Concurrency, Look: o.PollInterval, WriterGrace: o.WriterGrace}),
 	} {
 		if err := r.Register(mgr); err != nil {
 			return fmt.Errorf("register %T: %w", r, err)

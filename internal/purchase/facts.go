@@ -54,6 +54,8 @@ type Facts struct {
 	// have neither a certificate nor a final condition. Only the requests of the last
 	// attempts of purchases that were never placed are looked up.
 	Live map[types.UID]bool
+	// Cluster is the UID of the cluster that the decision is made in.
+	Cluster types.UID
 	// Issuer is why the issuer cannot be used; nil if it can.
 	Issuer *IssuerProblem
 	// Slots is the use of the issuer's purchase limit.

@@ -178,6 +178,46 @@ func attempted(result string, before time.Duration) change {
 	}
 }
 
+// unfound adds an attempt that was not answered and that the account was found to lack
+// the given time before noon.
+func unfound(before time.Duration) change {
+	return func(p *v1alpha1.RegfishPurchase) {
+		attempted(v1alpha1.OutcomeUnknown, before+time.Hour)(p)
+		p.Spec.Attempts[len(p.Spec.Attempts)-1].Resolution = &v1alpha1.Resolution{
+			Result: v1alpha1.ResolutionNotFound, Message: "three readings lack it.", Time: metav1.NewMicroTime(noon.Add(-before)),
+		}
+	}
+}
+
+// failedAtRegfish is unfound, after regfish itself had said that it failed.
+func failedAtRegfish(before time.Duration) change {
+	return func(p *v1alpha1.RegfishPurchase) {
+		unfound(before)(p)
+		o := p.Spec.Attempts[len(p.Spec.Attempts)-1].Outcome
+		o.Answered, o.HTTPStatus = true, 502
+	}
+}
+
+// adopted says that the order of the last attempt was found in the account.
+func adopted(id string) change {
+	return func(p *v1alpha1.RegfishPurchase) {
+		p.Spec.CertificateID = id
+		p.Spec.Attempts[len(p.Spec.Attempts)-1].Resolution = &v1alpha1.Resolution{Result: v1alpha1.ResolutionAdopted, CertificateID: id, Time: metav1.NewMicroTime(noon)}
+	}
+}
+
+// theName is the name of the first purchase for what wanted asks for.
+const theName = "a1ef6328868614ab-1"
+
+// undecided is a search that a person has to decide on, with these candidates.
+func undecided(ids ...string) *Search {
+	s := &Search{Begun: noon.Add(-time.Hour), Until: noon.Add(-30 * time.Minute), Blind: noon, Readings: 3, Counted: 3, Finding: Undecided}
+	for _, id := range ids {
+		s.Candidates = append(s.Candidates, Candidate{Certificate: regfish.Certificate{ID: id, Status: regfish.StatusCancelled, CommonName: "www.example.com"}})
+	}
+	return s
+}
+
 // refusedForGood is an attempt that regfish refused for what is in the order.
 func refusedForGood(p *v1alpha1.RegfishPurchase) {
 	attempted(v1alpha1.OutcomeRejected, time.Hour)(p)

@@ -40,6 +40,8 @@ type Gatherer struct {
 	// Ledger is the namespace of the purchases, and LedgerUID its UID.
 	Ledger    string
 	LedgerUID types.UID
+	// ClusterUID is the UID of the namespace kube-system, which tells clusters apart.
+	ClusterUID types.UID
 	// Endpoint returns the canonical endpoint of an issuer, or why it may not be
 	// called.
 	Endpoint func(v1alpha1.Issuer) (string, error)
@@ -54,7 +56,7 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 	if cached == nil {
 		reader = g.Live
 	}
-	f := Facts{Now: now, Live: map[types.UID]bool{}}
+	f := Facts{Now: now, Live: map[types.UID]bool{}, Cluster: g.ClusterUID}
 	issuer, err := GetIssuer(ctx, reader, cr)
 	if err != nil {
 		return Facts{}, nil, err
@@ -89,7 +91,7 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 func (g *Gatherer) complete(ctx context.Context, reader client.Reader, needCertificate bool, cr *cmapi.CertificateRequest, f *Facts) error {
 	for i := range f.Purchases {
 		p := &f.Purchases[i]
-		if phaseOf(p) == phaseUnplaced {
+		if ph := phaseOf(p); ph == phaseUnplaced || ph == phaseSpent {
 			live, err := RequestLive(ctx, reader, p)
 			if err != nil {
 				return err
@@ -338,17 +340,8 @@ func (g *Gatherer) candidate(ctx context.Context, vendor Vendor, cr *cmapi.Certi
 	if !Usable(c) {
 		return found, nil
 	}
-	delivery, err := vendor.Download(ctx, c.ID)
-	switch regfish.KindOf(err) { //nolint:exhaustive // every other kind may pass, and what it hides is not known then
-	case regfish.KindConflict, regfish.KindNotFound, regfish.KindUnreadable:
-		// There is no certificate to be read.
-		return found, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("download %s: %w", regfish.Sanitise(c.ID, 64), err)
-	}
-	if found.Leaf, err = pki.ParseLeaf(delivery); err != nil {
-		return found, nil //nolint:nilerr // nothing that can be read is nothing that can be imported
+	if found.Leaf, err = leafOf(ctx, vendor, c); err != nil || found.Leaf == nil {
+		return found, err
 	}
 	found.Earlier, err = g.earlier(ctx, cr, *found)
 	return found, err
@@ -379,7 +372,7 @@ func (g *Gatherer) inFlight(ctx context.Context, endpoint string, c regfish.Cert
 		case p.Spec.Endpoint != endpoint:
 		case p.Spec.CertificateID == c.ID:
 			return "", true, nil
-		case phaseOf(p) == phaseUnresolved && !inBaseline(p, c.ID) && pki.ShareCanonical(c.Names(), pki.ExactNames(p.Spec.CommonName, p.Spec.DNSNames)):
+		case phaseOf(p) == phaseUnresolved && couldBe(p, c, nil, nil):
 			name = p.Name
 		}
 	}

@@ -65,6 +65,8 @@ func TestOrderStatus(t *testing.T) {
 	stranger := looked(t, regfish.Certificate{Status: regfish.StatusPending, ActionRequired: true, CompletionURL: "https://regfish.com/1", Validation: withValidation(record2...).Validation}, inNamespace("blog"))
 	unknown := record(t, 1, attempted(v1alpha1.OutcomeUnknown, time.Hour))
 	unknown.Status = Observe(&unknown, Observation{})
+	ambiguous := record(t, 1, attempted(v1alpha1.OutcomeUnknown, time.Hour))
+	ambiguous.Status = Observe(&ambiguous, Observation{Search: undecided("X1")})
 	fresh := record(t, 1, attempted("", time.Second))
 	first := contender("other", days(1), true, v1alpha1.DNSRecord{Name: "_a.example.com.", Type: "CNAME", Value: "else.example.net."})
 
@@ -101,9 +103,14 @@ func TestOrderStatus(t *testing.T) {
 			want: orderSummary{summary{State: v1alpha1.StatePlacing, Placed: "Unknown/Placing", Held: notHeld, Action: nobodyActs, Issued: pendingYet}, "Unknown/RecordsPending", "New", "1", 0, ""},
 		},
 		"follows a purchase whose outcome is unknown": {
-			reason: "whoever reads the order has to know that a person must decide", decision: Decision{Step: StepFollow, Purchase: &unknown},
+			reason: "whoever reads the order has to know that it goes on by itself", decision: Decision{Step: StepFollow, Purchase: &unknown},
+			want: orderSummary{summary{State: v1alpha1.StateResolving, Placed: "Unknown/OutcomeUnknown", Held: notHeld, Action: nobodyActs, Issued: pendingYet}, "Unknown/RecordsPending", "New", "1", 0, ""},
+			says: "may or may not have taken the order",
+		},
+		"follows a purchase that a person decides on": {
+			reason: "whoever reads the order has to know that", decision: Decision{Step: StepFollow, Purchase: &ambiguous},
 			want: orderSummary{summary{State: v1alpha1.StateHeld, Placed: "Unknown/OutcomeUnknown", Held: "True/AmbiguousOutcome", Action: nobodyActs, Issued: pendingYet}, "Unknown/RecordsPending", "New", "1", 0, ""},
-			says: "may or may not have placed an order",
+			says: "it cannot be told whether it is one of these orders of the account: X1 (cancelled)",
 		},
 		"delivers, and it is not delivered yet": {
 			reason: "issued at regfish is not issued to the request", decision: Decision{Step: StepDeliver, Purchase: done}, delivery: &Delivery{Later: "fetched again."},
@@ -230,6 +237,8 @@ func TestOrderStatusKeepsTransitionTimes(t *testing.T) {
 	issued := looked(t, regfish.Certificate{Status: regfish.StatusIssued, CertificatePEMAvailable: true})
 	unknown := record(t, 1, attempted(v1alpha1.OutcomeUnknown, time.Hour))
 	unknown.Status = Observe(&unknown, Observation{})
+	ambiguous := record(t, 1, attempted(v1alpha1.OutcomeUnknown, time.Hour))
+	ambiguous.Status = Observe(&ambiguous, Observation{Search: undecided("X1")})
 	for name, f := range map[string]OrderFacts{
 		"waiting":   {Decision: Decision{Step: StepQueue, Reason: v1alpha1.ReasonIssuerNotReady, Message: "waits."}},
 		"held":      {Decision: Decision{Step: StepHold, Reason: v1alpha1.ReasonTooManyActions, Message: "three today."}},

@@ -77,27 +77,27 @@ func TestSpendRecordsTheOutcome(t *testing.T) {
 		},
 		"no answer": {
 			reason: "it may have been placed", answer: answers(regfish.Unknown, regfish.KindTransport, 0, "no answer in time"),
-			want: tried{Result: v1alpha1.OutcomeUnknown}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateHeld, later: StepFollow,
+			want: tried{Result: v1alpha1.OutcomeUnknown}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateResolving, later: StepFollow,
 		},
 		"500": {
 			reason: "it may have been placed", answer: answers(regfish.Unknown, regfish.KindUnavailable, 500, "oops"),
-			want: tried{Result: v1alpha1.OutcomeUnknown, Status: 500}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateHeld, later: StepFollow,
+			want: tried{Result: v1alpha1.OutcomeUnknown, Status: 500}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateResolving, later: StepFollow,
 		},
 		"200 that says nothing": {
 			reason: "it may have been placed", answer: answers(regfish.Unknown, regfish.KindUnreadable, 200, "web page"),
-			want: tried{Result: v1alpha1.OutcomeUnknown, Status: 200}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateHeld, later: StepFollow,
+			want: tried{Result: v1alpha1.OutcomeUnknown, Status: 200}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateResolving, later: StepFollow,
 		},
 		"an outcome that nobody set": {
 			reason: "in doubt it may have been placed", answer: func(int) regfish.OrderResult { return regfish.OrderResult{} },
-			want: tried{Result: v1alpha1.OutcomeUnknown}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateHeld, later: StepFollow,
+			want: tried{Result: v1alpha1.OutcomeUnknown}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateResolving, later: StepFollow,
 		},
 		"a panic": {
 			reason: "the order may have been sent before", answer: func(int) regfish.OrderResult { panic("a bug in the client") },
-			want: tried{Result: v1alpha1.OutcomeUnknown}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateHeld, later: StepFollow,
+			want: tried{Result: v1alpha1.OutcomeUnknown}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateResolving, later: StepFollow,
 		},
 		"accepted with an id that no record can hold": {
 			reason: "the API server would refuse it for ever", answer: accepted(strings.Repeat("x", 129)),
-			want: tried{Result: v1alpha1.OutcomeUnknown, Status: 201}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateHeld, later: StepFollow,
+			want: tried{Result: v1alpha1.OutcomeUnknown, Status: 201}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateResolving, later: StepFollow,
 		},
 		"accepted with the longest id that a record can hold": {
 			reason: "it is an id", answer: accepted(strings.Repeat("x", 128)),
@@ -105,7 +105,7 @@ func TestSpendRecordsTheOutcome(t *testing.T) {
 		},
 		"accepted with an id that cannot be shown": {
 			reason: "control characters are no part of an id", answer: accepted("C1\x1b[31m"),
-			want: tried{Result: v1alpha1.OutcomeUnknown, Status: 201}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateHeld, later: StepFollow,
+			want: tried{Result: v1alpha1.OutcomeUnknown, Status: 201}, now: follows(v1alpha1.ReasonPlacing), state: v1alpha1.StateResolving, later: StepFollow,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -421,7 +421,7 @@ func TestCrashLeavesAnOpenAttempt(t *testing.T) {
 	if got := w.vendor.sent(); got != 1 {
 		t.Errorf("%d orders were placed", got)
 	}
-	if status := Observe(&p, Observation{RequestLive: true}); status.State != v1alpha1.StateHeld {
+	if status := Observe(&p, Observation{RequestLive: true}); status.State != v1alpha1.StateResolving {
 		t.Errorf("state %s", status.State)
 	}
 }

@@ -49,6 +49,12 @@ type Decision struct {
 	Purchase *v1alpha1.RegfishPurchase
 	// Candidate that is imported.
 	Candidate *Candidate
+	// Licence is the plan on which a person decided that it may be so; nil if nobody
+	// had to.
+	Licence *v1alpha1.RegfishPurchase
+	// Void is why what a person decided on the plan of a hold cannot be carried out;
+	// empty if it can be, or nobody decided.
+	Void string
 	// Reason is the reason of Placed or, for StepHold, of Held.
 	Reason string
 	// Message is one sentence: what is waited for, and who has to act.
@@ -79,27 +85,39 @@ const (
 // can stop a purchase is asked before one is made.
 func Plan(f Facts) Decision {
 	rules := []func(Facts) (Decision, bool){
-		sameKey, unreadableRecord, oneOrderAtATime, waitForLineage, endpointChanged, bounds, issuerReady, limit, unclaimed,
+		sameKey, otherCluster, unreadableRecord, oneOrderAtATime, waitForLineage, endpointChanged, bounds, issuerReady, limit, unclaimed,
 	}
+	l := f.licence()
+	var plan *v1alpha1.RegfishPurchase
 	for _, rule := range rules {
-		if d, ok := rule(f); ok {
+		d, ok := rule(f)
+		if ok && d.Step == StepHold && l != nil {
+			if d, ok = l.overrule(f, d); !ok {
+				plan = l.plan
+			}
+		}
+		if ok {
 			return d
 		}
 	}
-	return Decision{Step: StepBuy, Reason: v1alpha1.ReasonPlacing, Message: "no purchase of this Certificate can be used, so a new certificate is ordered."}
+	return Decision{Step: StepBuy, Licence: plan, Reason: v1alpha1.ReasonPlacing, Message: "no purchase of this Certificate can be used, so a new certificate is ordered."}
 }
 
 // sameKey: a purchase for the same namespace, names and key serves the request
 // for as long as it is on its way or fit to be handed out again. This is what
 // makes every repetition of one request free.
 func sameKey(f Facts) (Decision, bool) {
-	for _, p := range numbered(f.Purchases) {
+	for _, p := range f.own() {
 		if !serves(p, f.Want) {
 			continue
 		}
 		switch phaseOf(p) {
 		case phasePlan, phaseForeign:
 			// The one serves nobody, the other is for unreadableRecord.
+		case phaseAbandoned:
+			if _, uid := requestOf(p); uid == f.Want.Beneficiary.RequestUID {
+				return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonAbandoned, Message: fmt.Sprintf("a person gave RegfishPurchase %s up, which was made for this request.", p.Name)}, true
+			}
 		case phasePlaced:
 			switch {
 			case failed(p):
@@ -113,6 +131,10 @@ func sameKey(f Facts) (Decision, bool) {
 			}
 		case phaseUnresolved:
 			return Decision{Step: StepFollow, Purchase: p, Reason: v1alpha1.ReasonPlacing, Message: "being bought for this key.", LookAgain: wakeUp}, true
+		case phaseSpent:
+			if sameOrder(p, f.Want) {
+				return Decision{Step: StepHold, Purchase: p, Reason: v1alpha1.ReasonAmbiguousOutcome, Message: spentMessage(p), LookAgain: wakeUp}, true
+			}
 		case phaseUnplaced:
 			// What was decided then is what would be sent. If the issuer, or what it
 			// buys, is another one now, a new purchase takes its place.
@@ -151,14 +173,14 @@ func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 			return d
 		}
 	}
-	next := last.Outcome.Time.Add(pause)
-	if asked := last.Outcome.RetryAfter; asked != nil && asked.After(next) {
-		next = asked.Time
+	next := endOf(last).Add(pause)
+	if asked := last.Outcome; asked != nil && asked.RetryAfter != nil && asked.RetryAfter.After(next) {
+		next = asked.RetryAfter.Time
 	}
-	if wait := next.Sub(f.Now); wait > 0 {
+	if wait := next.Sub(f.Now); wait > 0 && last.ReleaseTime == nil {
 		return Decision{
 			Step: StepQueue, Purchase: p, Reason: reasonOf(last), LookAgain: wait,
-			Message: fmt.Sprintf("attempt %d placed no order (%s); the next one follows at %s.", last.Number, last.Outcome.Message, next.UTC().Format(time.RFC3339)),
+			Message: fmt.Sprintf("%s; the next one follows at %s.", nothingPlaced(last), next.UTC().Format(time.RFC3339)),
 		}
 	}
 	for _, rule := range []func(Facts) (Decision, bool){oneOrderAtATime, limit, unclaimed} {
@@ -189,7 +211,7 @@ func unreadableRecord(f Facts) (Decision, bool) {
 // placed, no other one is sent, whoever it is for: the two could not be told
 // apart afterwards.
 func oneOrderAtATime(f Facts) (Decision, bool) {
-	for _, p := range numbered(f.Purchases) {
+	for _, p := range f.own() {
 		if phaseOf(p) == phaseUnresolved {
 			return Decision{
 				Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp,
@@ -203,7 +225,7 @@ func oneOrderAtATime(f Facts) (Decision, bool) {
 // waitForLineage: while a purchase for the same Certificate is on its way, a
 // request with another key waits for it instead of buying beside it.
 func waitForLineage(f Facts) (Decision, bool) {
-	for _, p := range numbered(f.Purchases) {
+	for _, p := range f.own() {
 		if !inLineage(p, f.Want) || !onItsWay(f, p) {
 			continue
 		}
@@ -240,7 +262,7 @@ func endpointChanged(f Facts) (Decision, bool) {
 // not ended, or it was not placed and its request still wants it.
 func onItsWay(f Facts, p *v1alpha1.RegfishPurchase) bool {
 	switch phaseOf(p) {
-	case phaseUnplaced:
+	case phaseUnplaced, phaseSpent:
 		_, uid := requestOf(p)
 		return uid != f.Want.Beneficiary.RequestUID && f.Live[uid]
 	case phasePlaced:
@@ -255,8 +277,8 @@ func onItsWay(f Facts, p *v1alpha1.RegfishPurchase) bool {
 func bounds(f Facts) (Decision, bool) {
 	var placed []time.Time
 	var last *v1alpha1.RegfishPurchase
-	for _, p := range numbered(f.Purchases) {
-		if !inBounds(p, f.Want) || phaseOf(p) != phasePlaced {
+	for _, p := range f.own() {
+		if ph := phaseOf(p); !inBounds(p, f.Want) || (ph != phasePlaced && ph != phaseAbandoned) {
 			continue
 		}
 		if last == nil {
@@ -272,14 +294,21 @@ func bounds(f Facts) (Decision, bool) {
 		slices.SortFunc(placed, time.Time.Compare)
 		return Decision{
 			Step: StepHold, Reason: v1alpha1.ReasonTooManyActions, LookAgain: placed[len(placed)-maxActions].Add(actionWindow).Sub(f.Now),
-			Message: fmt.Sprintf("%d certificates were bought for these names within 24 hours (at %s), so nothing is bought until the oldest is a day old. The usual causes are two writers of one Secret, and a renewBefore that is as long as the certificate lives.",
-				len(placed), joinTimes(placed)),
+			Message: fmt.Sprintf("%d certificates were bought for these names within 24 hours (at %s), so nothing is bought until the oldest is a day old. The usual causes are two writers of one Secret, and a renewBefore that is as long as the certificate lives. %s",
+				len(placed), joinTimes(placed), howToDecide(f.Want, "purchase to buy before that")),
 		}, true
 	}
-	if last != nil && failed(last) && !wasIssued(last) {
+	switch {
+	case last != nil && phaseOf(last) == phaseAbandoned:
 		return Decision{
 			Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed,
-			Message: fmt.Sprintf("the last order for these names, %s, was placed and ended without a certificate (%s); find out why at regfish. Nothing more is bought for this Certificate by itself; a Certificate of another name starts anew.", last.Spec.CertificateID, strings.TrimSuffix(last.Status.Message, ".")),
+			Message: fmt.Sprintf("a person gave the last purchase for these names up, RegfishPurchase %s. %s", last.Name, howToDecide(f.Want, "purchase to buy anew")),
+		}, true
+	case last != nil && failed(last) && !wasIssued(last):
+		return Decision{
+			Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed,
+			Message: fmt.Sprintf("the last order for these names, %s, was placed and ended without a certificate (%s); find out why at regfish. %s",
+				last.Spec.CertificateID, strings.TrimSuffix(regfish.Sanitise(last.Status.Message, 400), "."), howToDecide(f.Want, "purchase to buy anew")),
 		}, true
 	}
 	return Decision{}, false
@@ -346,31 +375,28 @@ func unclaimed(f Facts) (Decision, bool) {
 			return Decision{Step: StepImport, Candidate: c, Reason: v1alpha1.ReasonAdopted, Message: fmt.Sprintf("%s was handed to an earlier request of this Certificate and is taken into the ledger again.", c.Certificate.ID)}, true
 		}
 	}
-	for i := range f.Baseline.Unclaimed {
-		c := &f.Baseline.Unclaimed[i]
+	var asked []Candidate
+	for _, c := range f.Baseline.Unclaimed {
 		switch {
-		case !pending(c.Certificate) && c.Certificate.Status != regfish.StatusIssued:
-			// It came to nothing, or is over.
+		case ended(c.Certificate), f.foreign(c.Certificate.ID):
+			// It came to nothing, or is over, or a person knows whose it is.
 		case c.Of != "":
 			return Decision{
 				Step: StepWait, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp,
 				Message: fmt.Sprintf("waits for RegfishPurchase %s: order %s, which shares a name with this request, may be its, and that has to be known first.", c.Of, regfish.Sanitise(c.Certificate.ID, 64)),
 			}, true
-		case pending(c.Certificate):
-			return Decision{
-				Step: StepHold, Reason: v1alpha1.ReasonUnclaimedOrder, LookAgain: lastRetry,
-				Message: fmt.Sprintf("the account has an order %s for a name of this request (status %q) that is in no record of this ledger: find out whose it is, and cancel it at regfish if it is nobody's. It is looked at again every hour.",
-					regfish.Sanitise(c.Certificate.ID, 64), regfish.Sanitise(c.Certificate.Status, 32)),
-			}, true
-		case c.Certificate.Status == regfish.StatusIssued && supersedes(f, c):
-			return Decision{
-				Step: StepHold, Reason: v1alpha1.ReasonUnclaimedOrder, LookAgain: lastRetry,
-				Message: fmt.Sprintf("the account has the certificate %s for exactly these names, newer than any in this ledger and with another key: find out whose it is before another one is paid for. It is looked at again every hour.",
-					regfish.Sanitise(c.Certificate.ID, 64)),
-			}, true
+		case pending(c.Certificate), supersedes(f, &c):
+			asked = append(asked, c)
 		}
 	}
-	return Decision{}, false
+	if len(asked) == 0 {
+		return Decision{}, false
+	}
+	return Decision{
+		Step: StepHold, Reason: v1alpha1.ReasonUnclaimedOrder, LookAgain: lastRetry,
+		Message: fmt.Sprintf("the account has orders or certificates for the names of this request that are in no record of this ledger and may have been bought for it: %s. Find out whose they are, before another one is paid for; what is nobody's can be cancelled at regfish. %s It is looked at again every hour.",
+			named(asked), howToDecide(f.Want, "adopt:<id> to use one, or purchase to buy all the same and never ask about them again")),
+	}, true
 }
 
 // supersedes reports whether the issued candidate may be the outcome of a

@@ -60,6 +60,9 @@ func follows(reason string) verdict {
 // movedAway is the verdict that the issuer's url has to be set back first.
 var movedAway = verdict{Step: StepQueue, Purchase: 1, Reason: v1alpha1.ReasonEndpointChanged, LookAgain: time.Minute}
 
+// stops is the verdict that a person has to license another attempt of purchase 1.
+var stops = verdict{Step: StepHold, Purchase: 1, Reason: v1alpha1.ReasonAmbiguousOutcome, LookAgain: time.Minute}
+
 var (
 	buys = verdict{Step: StepBuy, Reason: v1alpha1.ReasonPlacing}
 	// The certificate of these was issued a month ago for 199 days.
@@ -292,6 +295,80 @@ func TestPlan(t *testing.T) {
 				f.Baseline = &Baseline{Unclaimed: []Candidate{{Certificate: regfish.Certificate{ID: "X1", Status: regfish.StatusPending, CommonName: "www.example.com"}}}}
 			},
 			want: verdict{Step: StepHold, Purchase: 1, Reason: v1alpha1.ReasonUnclaimedOrder, LookAgain: time.Hour},
+		},
+
+		// Attempts that were looked for and not found.
+		"tries again what was not found": {
+			reason:    "the account shows that nothing was bought",
+			purchases: one(unfound(time.Minute)),
+			want:      verdict{Step: StepRetry, Purchase: 1, Reason: v1alpha1.ReasonPlacing},
+		},
+		"waits a minute from when it was known": {
+			reason:    "the pause is between two orders, and the looks are no pause of the vendor's",
+			purchases: one(unfound(0)),
+			want:      queued(v1alpha1.ReasonVendorUnavailable),
+		},
+		"asks a person after two attempts without an answer": {
+			reason:    "a vendor that makes orders later than they are looked for would be paid again and again",
+			purchases: one(unfound(2*time.Hour), unfound(time.Hour)),
+			want:      stops,
+		},
+		"asks a person after two attempts without an answer and one that was not sent": {
+			reason:    "two are two",
+			purchases: one(unfound(3*time.Hour), attempted(v1alpha1.OutcomeNotSent, 2*time.Hour), unfound(time.Hour)),
+			want:      stops,
+		},
+		"tries again after four that failed at regfish": {
+			reason:    "the vendor itself has dealt with them",
+			purchases: one(failedAtRegfish(5*time.Hour), failedAtRegfish(4*time.Hour), failedAtRegfish(3*time.Hour), failedAtRegfish(2*time.Hour)),
+			want:      verdict{Step: StepRetry, Purchase: 1, Reason: v1alpha1.ReasonPlacing},
+		},
+		"asks a person after five that failed at regfish": {
+			reason:    "it does not get better by itself",
+			purchases: one(failedAtRegfish(6*time.Hour), failedAtRegfish(5*time.Hour), failedAtRegfish(4*time.Hour), failedAtRegfish(3*time.Hour), failedAtRegfish(2*time.Hour)),
+			want:      stops,
+		},
+		"asks a person after one that failed at regfish and two without an answer": {
+			reason:    "two are two",
+			purchases: one(unfound(6*time.Hour), failedAtRegfish(5*time.Hour), unfound(4*time.Hour)),
+			want:      stops,
+		},
+		"asks a person for a request that was made again with the same key": {
+			reason:    "making the request again is how cert-manager repeats it",
+			purchases: one(forRequest("r0"), unfound(2*time.Hour), unfound(time.Hour)),
+			want:      stops,
+		},
+		"orders anew after two attempts without an answer when the issuer names another product": {
+			reason:    "whoever corrected it decided",
+			purchases: one(withSKU("SecureSite"), unfound(2*time.Hour), unfound(time.Hour)),
+			want:      buys,
+		},
+		"waits for a live request whose attempts are as many as are made without asking": {
+			reason:    "a person decides on that one first",
+			purchases: one(forKey(t, keyB), unfound(2*time.Hour), unfound(time.Hour)),
+			given:     func(f *Facts) { f.Live["r0"] = true },
+			want:      waits(1),
+		},
+		"does not wait for what was not found once its request is gone": {
+			reason:    "nothing was bought, and nobody wants it",
+			purchases: one(forKey(t, keyB), unfound(2*time.Hour), unfound(time.Hour)),
+			want:      buys,
+		},
+		"does not wait for what was not found for another tenant": {
+			reason:    "it blocks nobody",
+			purchases: one(forKey(t, keyB), inNamespace("blog"), unfound(time.Hour)),
+			given:     func(f *Facts) { f.Live["r0"] = true },
+			want:      buys,
+		},
+		"follows what was found": {
+			reason:    "it is bought",
+			purchases: one(attempted(v1alpha1.OutcomeUnknown, time.Hour), adopted("C1")),
+			want:      follows(v1alpha1.ReasonPurchased),
+		},
+		"follows an attempt that is looked for after one that was not found": {
+			reason:    "it may have been placed",
+			purchases: one(unfound(time.Hour), attempted(v1alpha1.OutcomeUnknown, time.Minute)),
+			want:      follows(v1alpha1.ReasonPlacing),
 		},
 
 		// Records of another version.

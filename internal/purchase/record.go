@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -30,12 +31,16 @@ const (
 	phasePlan phase = iota + 1
 	// phaseForeign: written by a version that this one does not understand.
 	phaseForeign
+	// phaseAbandoned: a person gave it up.
+	phaseAbandoned
 	// phasePlaced: the vendor's id is known.
 	phasePlaced
 	// phaseUnresolved: an order may have been placed.
 	phaseUnresolved
 	// phaseUnplaced: nothing was placed, and the same order may be tried again.
 	phaseUnplaced
+	// phaseSpent: nothing was placed, and a person has to license another attempt.
+	phaseSpent
 	// phaseRefused: nothing was placed, and the same order will not be tried again.
 	phaseRefused
 )
@@ -46,6 +51,8 @@ func phaseOf(p *v1alpha1.RegfishPurchase) phase {
 		return phaseForeign
 	case IsPlan(p):
 		return phasePlan
+	case p.Spec.AbandonTime != nil:
+		return phaseAbandoned
 	case p.Spec.CertificateID != "":
 		return phasePlaced
 	}
@@ -57,6 +64,9 @@ func phaseOf(p *v1alpha1.RegfishPurchase) phase {
 	last := lastAttempt(p)
 	if last == nil || last.Outcome.Final || len(p.Spec.Successors) > 0 || len(p.Spec.Attempts) >= maxAttempts {
 		return phaseRefused
+	}
+	if spent(p) {
+		return phaseSpent
 	}
 	return phaseUnplaced
 }
@@ -114,7 +124,53 @@ func inBaseline(p *v1alpha1.RegfishPurchase, id string) bool {
 
 // unresolved reports whether the attempt may have placed an order.
 func unresolved(a v1alpha1.Attempt) bool {
+	if a.ReleaseTime != nil || (a.Resolution != nil && a.Resolution.Result == v1alpha1.ResolutionNotFound) {
+		return false
+	}
+	return unheard(a)
+}
+
+// unheard reports whether no answer said what became of the attempt.
+func unheard(a v1alpha1.Attempt) bool {
 	return a.Outcome == nil || (a.Outcome.Result != v1alpha1.OutcomeRejected && a.Outcome.Result != v1alpha1.OutcomeNotSent)
+}
+
+// The most attempts of one purchase whose outcome was unknown, before a person has to
+// license another one. Each of them was looked for and not found, and yet each may have
+// been placed by a vendor that makes an order later than it can be looked for. An error
+// in the vendor's own words says that the order has been dealt with, so more of those
+// may follow each other.
+const (
+	maxSilent  = 2
+	maxUnheard = 5
+)
+
+// spent reports whether the attempts of p are as many as are made without asking.
+func spent(p *v1alpha1.RegfishPurchase) bool {
+	silent, all := 0, 0
+	for _, a := range inOrder(p.Spec.Attempts) {
+		if unheard(a) {
+			all++
+			if !answered(a) {
+				silent++
+			}
+		}
+		if a.ReleaseTime != nil {
+			// A person licensed one more, whatever was before.
+			silent, all = min(silent, maxSilent-1), min(all, maxUnheard-1)
+		}
+	}
+	return silent >= maxSilent || all >= maxUnheard
+}
+
+// inOrder returns the attempts by their numbers.
+func inOrder(attempts []v1alpha1.Attempt) []v1alpha1.Attempt {
+	return slices.SortedFunc(slices.Values(attempts), func(a, b v1alpha1.Attempt) int { return int(a.Number) - int(b.Number) })
+}
+
+// answered reports whether regfish itself said that the order failed on its side.
+func answered(a v1alpha1.Attempt) bool {
+	return a.Outcome != nil && a.Outcome.Answered && a.Outcome.HTTPStatus >= http.StatusInternalServerError
 }
 
 // pendingAttempt returns the attempt of p whose outcome is not recorded.

@@ -44,6 +44,12 @@ func TestPhaseOf(t *testing.T) {
 		"a successor":                                    {1, []change{attempted(v1alpha1.OutcomeNotSent, time.Hour), succeeded(2)}, phaseRefused},
 		"as many attempts as can be recorded":            {1, full, phaseRefused},
 		"one attempt less than can be recorded":          {1, full[1:], phaseUnplaced},
+		"an attempt that was not found":                  {1, []change{unfound(time.Hour)}, phaseUnplaced},
+		"two attempts that were not found":               {1, []change{unfound(time.Hour), unfound(time.Hour)}, phaseSpent},
+		"two attempts that failed at regfish":            {1, []change{failedAtRegfish(time.Hour), failedAtRegfish(time.Hour)}, phaseUnplaced},
+		"two not found, and a successor":                 {1, []change{unfound(time.Hour), unfound(time.Hour), succeeded(2)}, phaseRefused},
+		"one not found and one that is open":             {1, []change{unfound(time.Hour), attempted("", time.Hour)}, phaseUnresolved},
+		"one that was adopted":                           {1, []change{attempted(v1alpha1.OutcomeUnknown, time.Hour), adopted("C1")}, phasePlaced},
 		"no attempt":                                     {1, nil, phaseRefused},
 	} {
 		if p := record(t, tt.number, tt.changes...); phaseOf(&p) != tt.want {

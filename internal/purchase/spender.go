@@ -36,6 +36,7 @@ const recordPause = time.Second
 
 // Vendor is what the spender needs of the API client.
 type Vendor interface {
+	Products(ctx context.Context) ([]regfish.Product, error)
 	Certificates(ctx context.Context, each func(regfish.Certificate) error) error
 	Certificate(ctx context.Context, id string) (regfish.Certificate, error)
 	Download(ctx context.Context, id string) ([]byte, error)
@@ -52,9 +53,8 @@ type Spender struct {
 	// Connect returns the client for an issuer, with the key that its Secret holds
 	// now.
 	Connect func(context.Context, v1alpha1.Issuer) (Vendor, error)
-	// Writer and ClusterUID identify this process in attempts.
-	Writer     v1alpha1.Writer
-	ClusterUID types.UID
+	// Writer identifies this process in attempts.
+	Writer v1alpha1.Writer
 	// Leader returns nil if this process is the leader by a live read. Nil where
 	// there is no election.
 	Leader func(context.Context) error
@@ -102,6 +102,10 @@ func (s *Spender) Spend(ctx context.Context, name types.NamespacedName, uid type
 			return Decision{}, nil, err
 		}
 		return queue(&IssuerProblem{v1alpha1.ReasonVendorUnavailable, "regfish could not be asked what the account holds, so nothing is bought yet: " + err.Error()}).notBefore(err), credentials.KeyProblem(issuer, err, "list certificates"), nil
+	}
+	if err := s.markDuplicates(ctx, vendor, facts.Baseline.unexplained(), facts.Purchases); err != nil {
+		// It is found again by the next list.
+		log.FromContext(ctx).V(1).Info("orders beside a purchase are not shown yet", "reason", err.Error())
 	}
 	d = Plan(facts)
 	switch d.Step {
@@ -365,6 +369,10 @@ func (s *Spender) create(ctx context.Context, facts Facts, d Decision, attempt *
 	if attempt != nil {
 		p.Spec.Attempts = []v1alpha1.Attempt{*attempt}
 	}
+	if d.Licence != nil {
+		// From here on the plan licenses nothing more.
+		p.Spec.PlanUID = d.Licence.UID
+	}
 	if top := newest(facts.Purchases); top != nil && !announced(top, number) {
 		before := top.DeepCopy()
 		top = top.DeepCopy()
@@ -431,7 +439,7 @@ func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alp
 		}
 		return nil
 	})
-	if id := result.Certificate.ID; result.Outcome == regfish.Accepted && (len(id) > maxID || regfish.Sanitise(id, maxID) != id) {
+	if id := result.Certificate.ID; result.Outcome == regfish.Accepted && !recordable(id) {
 		return unknown(result, fmt.Sprintf("regfish named the order %q, which is no id that can be recorded", regfish.Sanitise(id, maxID)))
 	}
 	return result
@@ -439,6 +447,12 @@ func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alp
 
 // maxID bounds the vendor's ids, in bytes.
 const maxID = 128
+
+// recordable reports whether the API server takes the id into a record, and people can
+// read it there.
+func recordable(id string) bool {
+	return id != "" && len(id) <= maxID && regfish.Sanitise(id, maxID) == id
+}
 
 func unknown(r regfish.OrderResult, message string) regfish.OrderResult {
 	return regfish.OrderResult{Outcome: regfish.Unknown, Status: r.Status, Err: &regfish.Error{Op: "place order", Status: r.Status, Kind: regfish.KindUnreadable, Message: message}}
@@ -475,7 +489,7 @@ func vendorMethod(m v1alpha1.DCVMethod) string {
 
 // outcome is how the attempt is recorded.
 func (s *Spender) outcome(r regfish.OrderResult) v1alpha1.Outcome {
-	o := v1alpha1.Outcome{HTTPStatus: int32(r.Status), Time: metav1.NewMicroTime(s.Clock.Now())} //nolint:gosec // an HTTP status is small
+	o := v1alpha1.Outcome{Answered: r.Answered, HTTPStatus: int32(r.Status), Time: metav1.NewMicroTime(s.Clock.Now())} //nolint:gosec // an HTTP status is small
 	if r.Err != nil {
 		o.Message = regfish.Sanitise(r.Err.Error(), 512)
 		if wait := regfish.RetryAfter(r.Err); wait > 0 {

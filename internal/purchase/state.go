@@ -34,6 +34,8 @@ func stateOf(conditions []metav1.Condition, dcv *v1alpha1.DCVStatus, vendor *v1a
 		return v1alpha1.StateIssued
 	case get(v1alpha1.ConditionActionRequired).Status == metav1.ConditionTrue:
 		return v1alpha1.StateActionRequired
+	case placed.Status == metav1.ConditionUnknown && placed.Reason == v1alpha1.ReasonOutcomeUnknown:
+		return v1alpha1.StateResolving
 	case placed.Status == metav1.ConditionUnknown:
 		return v1alpha1.StatePlacing
 	case placed.Status == metav1.ConditionFalse:
@@ -52,11 +54,20 @@ func stateOf(conditions []metav1.Condition, dcv *v1alpha1.DCVStatus, vendor *v1a
 	return v1alpha1.StateProcessing
 }
 
+// Turned returns the condition if it is True and was not, or was for another reason.
+func Turned(before, after []metav1.Condition, kind string) *metav1.Condition {
+	now, was := meta.FindStatusCondition(after, kind), meta.FindStatusCondition(before, kind)
+	if now == nil || now.Status != metav1.ConditionTrue || (was != nil && was.Status == now.Status && was.Reason == now.Reason) {
+		return nil
+	}
+	return now
+}
+
 // arrange puts conditions in the order in which they come true, which is the order in
 // which people read them.
 func arrange(conditions []metav1.Condition) {
 	order := []string{
-		v1alpha1.ConditionPlaced, v1alpha1.ConditionHeld, v1alpha1.ConditionActionRequired, v1alpha1.ConditionValidationPublished, v1alpha1.ConditionIssued,
+		v1alpha1.ConditionPlaced, v1alpha1.ConditionHeld, v1alpha1.ConditionActionRequired, v1alpha1.ConditionValidationPublished, v1alpha1.ConditionIssued, v1alpha1.ConditionDuplicateFound,
 	}
 	slices.SortStableFunc(conditions, func(a, b metav1.Condition) int {
 		return slices.Index(order, a.Type) - slices.Index(order, b.Type)

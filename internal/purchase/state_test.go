@@ -56,6 +56,7 @@ func TestStateAndSentence(t *testing.T) {
 		"placed at another endpoint":                     {standing(no, no, no, open, open, v1alpha1.ReasonEndpointChanged), nil, nil, v1alpha1.StateQueued, v1alpha1.ConditionPlaced},
 		"a reason that a later version gives":            {standing(no, no, no, open, open, "Later"), nil, nil, v1alpha1.StateQueued, v1alpha1.ConditionPlaced},
 		"being sent":                                     {standing(open, no, no, open, open, v1alpha1.ReasonPlacing), nil, nil, v1alpha1.StatePlacing, v1alpha1.ConditionPlaced},
+		"looked for in the account":                      {standing(open, no, no, open, open, v1alpha1.ReasonOutcomeUnknown), nil, nil, v1alpha1.StateResolving, v1alpha1.ConditionPlaced},
 		"held before anything was sent":                  {standing(no, yes, no, open, open, v1alpha1.ReasonNotDecided), nil, nil, v1alpha1.StateHeld, v1alpha1.ConditionHeld},
 		"held with an unknown outcome":                   {standing(open, yes, no, open, open, v1alpha1.ReasonOutcomeUnknown), nil, nil, v1alpha1.StateHeld, v1alpha1.ConditionHeld},
 		"held with a certificate that was refused":       {standing(yes, yes, no, yes, yes, ""), nil, nil, v1alpha1.StateHeld, v1alpha1.ConditionHeld},
@@ -92,7 +93,7 @@ func TestStateOfEveryCombination(t *testing.T) {
 			for _, action := range all {
 				for _, published := range append(all, "") {
 					for _, issued := range all {
-						for _, reason := range []string{v1alpha1.ReasonNotDecided, v1alpha1.ReasonWaitingForPurchase, v1alpha1.ReasonPurchaseLimitReached} {
+						for _, reason := range []string{v1alpha1.ReasonNotDecided, v1alpha1.ReasonWaitingForPurchase, v1alpha1.ReasonPurchaseLimitReached, v1alpha1.ReasonOutcomeUnknown} {
 							conditions := standing(placed, held, action, published, issued, reason)
 							state := stateOf(conditions, nil, nil)
 							reached[state] = true

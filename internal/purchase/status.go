@@ -33,6 +33,11 @@ type Observation struct {
 	// WriterAlive says that the process that made the unresolved attempt may
 	// still be sending it.
 	WriterAlive bool
+	// Search is what looking for an order whose outcome is unknown has come to; nil if
+	// this process did not look yet.
+	Search *Search
+	// OtherCluster says that another cluster holds the purchase.
+	OtherCluster bool
 	// RequestLive says that the request of the last attempt is still to be served.
 	RequestLive bool
 	// Unwanted says that no order shows the purchase.
@@ -44,17 +49,34 @@ type Observation struct {
 // looked reports whether the vendor was to be asked.
 func (o Observation) looked() bool { return o.Vendor != nil || o.Unread != nil || o.NotFound }
 
+// followed is the order that is followed although its key has not proved yet that it is
+// the purchase's; nil if there is none.
+func (o Observation) followed() *regfish.Certificate {
+	if o.Search == nil || o.Search.Finding != Followed {
+		return nil
+	}
+	return &o.Search.Found.Certificate
+}
+
 // Observe returns the status of p. It carries over what the present observation
 // says nothing about.
 func Observe(p *v1alpha1.RegfishPurchase, o Observation) v1alpha1.PurchaseStatus {
 	s := *p.Status.DeepCopy()
+	if o.Search != nil {
+		o.Vendor = o.followed()
+		s = v1alpha1.PurchaseStatus{Conditions: s.Conditions}
+	}
 	if o.Vendor != nil {
 		mirror(&s, o.Vendor, o.MayShow)
 	}
-	place(&s, p, o)
-	hold(&s, p, o)
-	action(&s, o)
-	issue(&s, p, o)
+	if o.OtherCluster {
+		readOnly(&s, p)
+	} else {
+		place(&s, p, o)
+		hold(&s, p, o)
+		action(&s, o)
+		issue(&s, p, o)
+	}
 	s.State = stateOf(s.Conditions, s.DCV, s.Vendor)
 	s.Message = sentence(s.Conditions)
 	if o.Unread != nil && p.Spec.CertificateID != "" && s.State != v1alpha1.StateIssued && s.State != v1alpha1.StateFailed {
@@ -176,8 +198,13 @@ func place(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 	switch phaseOf(p) {
 	case phasePlaced:
 		reason, message := v1alpha1.ReasonPurchased, "regfish took the order and named it "+id+"."
-		if p.Spec.Action == v1alpha1.ActionImport {
+		switch {
+		case p.Spec.Action == v1alpha1.ActionImport:
 			reason, message = v1alpha1.ReasonAdopted, id+" was in the account already and was taken into the ledger."
+		case last != nil && last.Resolution != nil && last.Resolution.Result == v1alpha1.ResolutionAdopted:
+			reason, message = v1alpha1.ReasonAdopted, fmt.Sprintf("the answer to attempt %d was lost, and its order was found in the account as %s: %s", last.Number, id, last.Resolution.Message)
+		case !slices.ContainsFunc(p.Spec.Attempts, func(a v1alpha1.Attempt) bool { return a.Outcome != nil && a.Outcome.Result == v1alpha1.OutcomeAccepted }):
+			reason, message = v1alpha1.ReasonAdopted, "a person decided that "+id+" is the order of this purchase."
 		}
 		if o.Unread != nil && o.Unread.Reason == v1alpha1.ReasonEndpointChanged {
 			set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, o.Unread.Reason, o.Unread.Message)
@@ -187,18 +214,18 @@ func place(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 			return
 		}
 		set(s, v1alpha1.ConditionPlaced, metav1.ConditionTrue, reason, message)
+	case phaseAbandoned:
+		if id == "" {
+			set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonAbandoned, givenUp(p))
+		}
 	case phaseUnresolved:
-		if known := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionPlaced); o.WriterAlive && (known == nil || known.Reason != v1alpha1.ReasonOutcomeUnknown || known.Message != bound(unknownMessage(p))) {
-			set(s, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonPlacing, "the order is being sent to regfish.")
-			return
-		}
-		set(s, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, unknownMessage(p))
-	case phaseUnplaced:
+		seek(s, p, o)
+	case phaseUnplaced, phaseSpent:
 		if !o.RequestLive {
-			set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, reasonOf(last), "nothing was bought, and the request that wanted it is gone: "+last.Outcome.Message)
+			set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, reasonOf(last), "nothing was bought, and the request that wanted it is gone: "+nothingPlaced(last))
 			return
 		}
-		set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, reasonOf(last), fmt.Sprintf("attempt %d placed no order: %s", last.Number, last.Outcome.Message))
+		set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, reasonOf(last), nothingPlaced(last))
 	case phaseRefused:
 		reason, message := v1alpha1.ReasonRejected, "nothing was ever sent."
 		if last != nil {
@@ -223,25 +250,6 @@ func reasonOf(a *v1alpha1.Attempt) string {
 	return v1alpha1.ReasonVendorUnavailable
 }
 
-func unknownMessage(p *v1alpha1.RegfishPurchase) string {
-	for i := range p.Spec.Attempts {
-		a := &p.Spec.Attempts[i]
-		switch {
-		case a.Outcome == nil:
-			return fmt.Sprintf("attempt %d was begun at %s by a process that is gone; regfish may or may not have taken the order. %s", a.Number, a.Time.UTC().Format(time.RFC3339), whatToDo(p))
-		case a.Outcome.Result == v1alpha1.OutcomeUnknown, a.Outcome.Result == v1alpha1.OutcomeAccepted:
-			return fmt.Sprintf("attempt %d at %s may or may not have placed an order (%s). %s", a.Number, a.Time.UTC().Format(time.RFC3339), strings.TrimSuffix(a.Outcome.Message, "."), whatToDo(p))
-		}
-	}
-	return "it cannot be told whether an order was placed."
-}
-
-// whatToDo is the way out of an unknown outcome. Before anything is ordered again the
-// account is searched; the wait is for a list at the vendor that lags behind its orders.
-func whatToDo(p *v1alpha1.RegfishPurchase) string {
-	return fmt.Sprintf("Wait some minutes, look for it in the regfish account, then delete RegfishPurchase %s: the account is searched before anything is ordered again.", p.Name)
-}
-
 func hold(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation) {
 	before := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionHeld)
 	switch phaseOf(p) {
@@ -251,13 +259,23 @@ func hold(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation
 	case phasePlan:
 		// Whoever makes a plan writes why.
 		return
-	case phaseUnplaced, phaseRefused:
-		// Nothing was bought, so there is nothing to decide.
+	case phaseUnplaced, phaseRefused, phaseAbandoned:
+		// Nothing was bought, or a person decided, so there is nothing to decide.
+	case phaseSpent:
+		if o.RequestLive {
+			set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonAmbiguousOutcome, spentMessage(p))
+			return
+		}
 	case phaseUnresolved:
-		if !o.WriterAlive || (before != nil && before.Reason == v1alpha1.ReasonAmbiguousOutcome && before.Message == bound(unknownMessage(p))) {
-			// Once it was told that the writer is gone, that stays so: a process that has
-			// just started does not know it yet.
-			set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonAmbiguousOutcome, unknownMessage(p))
+		switch {
+		case o.Search != nil && o.Search.Finding == Undecided:
+			set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonAmbiguousOutcome, unknownOutcome(p)+searchMessage(p, o.Search))
+			return
+		case o.Search == nil && before != nil && before.Status == metav1.ConditionTrue && about(before, p):
+			// A process that has just started did not look yet.
+			return
+		case o.Search == nil && accepted(p):
+			set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonAmbiguousOutcome, unknownOutcome(p)+". "+decide(p))
 			return
 		}
 	case phasePlaced:
@@ -281,7 +299,7 @@ func action(s *v1alpha1.PurchaseStatus, o Observation) {
 	before := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionActionRequired)
 	switch {
 	case o.Vendor == nil:
-		if before == nil {
+		if before == nil || o.Search != nil {
 			set(s, v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonNotRequired, "nobody has to act at regfish.")
 		}
 	case o.Vendor.ActionRequired && pending(*o.Vendor):
@@ -297,6 +315,9 @@ func action(s *v1alpha1.PurchaseStatus, o Observation) {
 		message := "a person has to complete order " + regfish.Sanitise(o.Vendor.ID, 64)
 		if s.Vendor.PendingMessage != "" {
 			message += " (" + strings.TrimSuffix(s.Vendor.PendingMessage, ".") + ")"
+		}
+		if o.followed() != nil {
+			message += " (found in the account; it is not proved yet that the order is this purchase's)"
 		}
 		message += " " + where
 		set(s, v1alpha1.ConditionActionRequired, metav1.ConditionTrue, camelCase(o.Vendor.PendingReason), message)
@@ -332,10 +353,20 @@ func camelCase(reason string) string {
 func issue(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation) {
 	switch phaseOf(p) {
 	case phasePlaced:
+	case phaseAbandoned:
+		set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, givenUp(p))
+		return
 	case phaseRefused:
 		set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, "no order was placed.")
 		return
-	case phaseUnplaced:
+	case phaseUnresolved:
+		message := "no order is known to have been placed."
+		if o.followed() != nil {
+			message = course(s, o.followed().ID)
+		}
+		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, message)
+		return
+	case phaseUnplaced, phaseSpent:
 		if !o.RequestLive {
 			set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, "no order was placed, and nobody wants it any more.")
 			return
@@ -374,7 +405,7 @@ func issue(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 		}
 		set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, message)
 	case regfish.StatusPending:
-		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, pendingMessage(p, s))
+		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, course(s, p.Spec.CertificateID))
 	default:
 		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, fmt.Sprintf("regfish gives order %s the status %q, which this version does not know; it goes on asking.", p.Spec.CertificateID, s.Vendor.Status))
 	}
@@ -385,14 +416,14 @@ func issue(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 // changes what is said.
 const orderPendingApproval = "PENDING_APPROVAL"
 
-// pendingMessage says what a placed order waits for.
-func pendingMessage(p *v1alpha1.RegfishPurchase, s *v1alpha1.PurchaseStatus) string {
+// course is what an order that is under way waits for.
+func course(s *v1alpha1.PurchaseStatus, id string) string {
 	if meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionActionRequired) {
-		return "waits until a person has completed order " + p.Spec.CertificateID + "."
+		return "waits until a person has completed order " + regfish.Sanitise(id, 64) + "."
 	}
 	var waits []string
 	if s.DCV != nil && len(s.DCV.Records) > 0 {
-		waits = append(waits, "until the validation records of order "+p.Spec.CertificateID+" are seen in DNS")
+		waits = append(waits, "until the validation records of order "+regfish.Sanitise(id, 64)+" are seen in DNS")
 	}
 	if s.DCV != nil && len(s.DCV.Emails) > 0 {
 		waits = append(waits, "until somebody follows the link in the mail that was sent to "+someOf(s.DCV.Emails))

@@ -278,20 +278,29 @@ func TestObserve(t *testing.T) {
 			want: summary{State: v1alpha1.StatePlacing, Placed: "Unknown/Placing", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
 		},
 		"being sent by a process that is gone": {
-			reason: "nobody can tell what became of it", record: []change{attempted("", time.Hour)}, seen: Observation{RequestLive: true},
-			want: summary{State: v1alpha1.StateHeld, Placed: "Unknown/OutcomeUnknown", Held: "True/AmbiguousOutcome", Action: nobodyActs, Issued: pendingYet},
-			says: "attempt 1 was begun at 2026-06-01T11:00:00Z by a process that is gone",
+			reason: "the account is looked at", record: []change{attempted("", time.Hour)}, seen: Observation{RequestLive: true},
+			want: summary{State: v1alpha1.StateResolving, Placed: "Unknown/OutcomeUnknown", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
+			says: "the order of attempt 1, begun at 2026-06-01T11:00:00Z (the process that sent it ended before its answer was recorded); its account is looked at for it, nothing has to be done.",
 		},
-		"held for a process that is gone, by one that just started": {
+		"looked for, by a process that just started": {
 			reason: "it does not know yet that the other is gone, and must not take back what was found out",
 			record: []change{attempted("", time.Hour), func(p *v1alpha1.RegfishPurchase) { p.Status = Observe(p, Observation{RequestLive: true}) }},
 			seen:   Observation{WriterAlive: true, RequestLive: true},
-			want:   summary{State: v1alpha1.StateHeld, Placed: "Unknown/OutcomeUnknown", Held: "True/AmbiguousOutcome", Action: nobodyActs, Issued: pendingYet},
+			want:   summary{State: v1alpha1.StateResolving, Placed: "Unknown/OutcomeUnknown", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
+		},
+		"held, by a process that just started": {
+			reason: "a Warning at every restart would be read by nobody",
+			record: []change{attempted("", time.Hour), func(p *v1alpha1.RegfishPurchase) {
+				p.Status = Observe(p, Observation{RequestLive: true, Search: undecided("X1")})
+			}},
+			seen: Observation{WriterAlive: true, RequestLive: true},
+			want: summary{State: v1alpha1.StateHeld, Placed: "Unknown/OutcomeUnknown", Held: "True/AmbiguousOutcome", Action: nobodyActs, Issued: pendingYet},
+			says: "X1 (cancelled)",
 		},
 		"held for one attempt, while the next is being sent": {
 			reason: "what was held is not what is being sent",
 			record: []change{attempted("", 2*time.Hour), func(p *v1alpha1.RegfishPurchase) {
-				p.Status = Observe(p, Observation{RequestLive: true})
+				p.Status = Observe(p, Observation{RequestLive: true, Search: undecided("X1")})
 				p.Spec.Attempts[0].Outcome = &v1alpha1.Outcome{Result: v1alpha1.OutcomeNotSent}
 				attempted("", time.Second)(p)
 			}},
@@ -299,13 +308,32 @@ func TestObserve(t *testing.T) {
 			want: summary{State: v1alpha1.StatePlacing, Placed: "Unknown/Placing", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
 		},
 		"sent with an unknown outcome": {
-			reason: "nobody can tell what became of it", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour)}, seen: Observation{RequestLive: true},
-			want: summary{State: v1alpha1.StateHeld, Placed: "Unknown/OutcomeUnknown", Held: "True/AmbiguousOutcome", Action: nobodyActs, Issued: pendingYet},
-			says: "attempt 1 at 2026-06-01T11:00:00Z may or may not have placed an order (place order: something happened)",
+			reason: "the account is looked at", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour)}, seen: Observation{RequestLive: true},
+			want: summary{State: v1alpha1.StateResolving, Placed: "Unknown/OutcomeUnknown", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
+			says: "regfish may or may not have taken the order of attempt 1, begun at 2026-06-01T11:00:00Z (place order: something happened)",
 		},
 		"accepted without an id of its own": {
 			reason: "something was bought, and nobody can tell what", record: []change{attempted(v1alpha1.OutcomeAccepted, time.Hour)}, seen: Observation{RequestLive: true},
 			want: summary{State: v1alpha1.StateHeld, Placed: "Unknown/OutcomeUnknown", Held: "True/AmbiguousOutcome", Action: nobodyActs, Issued: pendingYet},
+			says: "A person has to decide",
+		},
+		"looked for and not found": {
+			reason: "it is tried again by itself", record: []change{unfound(time.Minute)}, seen: Observation{RequestLive: true},
+			want: summary{State: v1alpha1.StateQueued, Placed: "False/VendorUnavailable", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
+			says: "attempt 1 was not answered (place order: something happened) and placed no order: three readings lack it",
+		},
+		"not found as often as is tried without asking": {
+			reason: "a vendor that makes orders later than they are looked for would be paid again and again", record: []change{unfound(time.Hour), unfound(time.Minute)}, seen: Observation{RequestLive: true},
+			want: summary{State: v1alpha1.StateHeld, Placed: "False/VendorUnavailable", Held: "True/AmbiguousOutcome", Action: nobodyActs, Issued: pendingYet},
+			says: "A person has to decide, with the annotation certmanager.regfish.com/resolve on RegfishPurchase " + theName + ": retry:2 to order once more, or abandon.",
+		},
+		"not found, and its request is gone": {
+			reason: "it was never placed and never will be", record: []change{unfound(time.Hour), unfound(time.Minute)}, seen: Observation{},
+			want: summary{State: v1alpha1.StateEnded, Placed: "False/VendorUnavailable", Held: notHeld, Action: nobodyActs, Issued: "False/Failed"},
+		},
+		"adopted": {
+			reason: "people see that it was found and not answered", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour), adopted("C1")}, seen: answer(regfish.StatusPending),
+			want: summary{State: v1alpha1.StateProcessing, Placed: "True/Adopted", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
 		},
 		"not sent": {
 			reason: "it is tried again by itself", record: []change{attempted(v1alpha1.OutcomeNotSent, time.Second)}, seen: Observation{RequestLive: true},
@@ -434,7 +462,7 @@ func TestCamelCase(t *testing.T) {
 var crdReason = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`)
 
 var states = []v1alpha1.State{
-	v1alpha1.StatePlanned, v1alpha1.StateQueued, v1alpha1.StatePlacing, v1alpha1.StateWaiting, v1alpha1.StateHeld, v1alpha1.StateActionRequired,
+	v1alpha1.StatePlanned, v1alpha1.StateQueued, v1alpha1.StatePlacing, v1alpha1.StateResolving, v1alpha1.StateWaiting, v1alpha1.StateHeld, v1alpha1.StateActionRequired,
 	v1alpha1.StateValidating, v1alpha1.StateProcessing, v1alpha1.StateIssued, v1alpha1.StateFailed, v1alpha1.StateEnded,
 }
 
@@ -551,7 +579,10 @@ func TestObserveStandsWhateverTheVendorSays(t *testing.T) {
 	records := []v1alpha1.RegfishPurchase{
 		record(t, 1, attempted("", time.Second)),
 		record(t, 1, attempted(v1alpha1.OutcomeUnknown, time.Second)),
+		record(t, 1, attempted(v1alpha1.OutcomeAccepted, time.Second)),
 		record(t, 1, attempted(v1alpha1.OutcomeNotSent, time.Second)),
+		record(t, 1, unfound(time.Hour)),
+		record(t, 1, unfound(time.Hour), unfound(time.Minute)),
 		record(t, 1, refusedForGood),
 		record(t, 1, imported("C1")),
 		record(t, 1, placed("C1", time.Hour)),
@@ -566,6 +597,17 @@ func TestObserveStandsWhateverTheVendorSays(t *testing.T) {
 		p := records[random.IntN(len(records))]
 		for range 4 {
 			o := Observation{WriterAlive: random.IntN(2) == 0, RequestLive: random.IntN(2) == 0, Unwanted: random.IntN(4) == 0, MayShow: mayShow}
+			if Unresolved(&p) && random.IntN(3) > 0 {
+				o.Search = &Search{Begun: noon, Until: noon.Add(time.Hour), Blind: noon, Readings: random.IntN(5), Counted: random.IntN(4), Finding: []Finding{Searching, Followed, Undecided}[random.IntN(3)]}
+				for range random.IntN(8) {
+					o.Search.Candidates = append(o.Search.Candidates, Candidate{Certificate: *certificate()})
+				}
+				if len(o.Search.Candidates) == 0 {
+					o.Search.Finding, o.Search.Gap, o.Search.Writer = Undecided, text(), []string{"", "pod a/b"}[random.IntN(2)]
+				} else {
+					o.Search.Found = &o.Search.Candidates[0]
+				}
+			}
 			if p.Spec.CertificateID != "" {
 				switch random.IntN(4) {
 				case 0:

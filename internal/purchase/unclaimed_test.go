@@ -45,7 +45,6 @@ func TestPlanWithABaseline(t *testing.T) {
 		return c
 	}
 	imports := verdict{Step: StepImport, Candidate: "X1", Reason: v1alpha1.ReasonAdopted}
-	asks := verdict{Step: StepHold, Reason: v1alpha1.ReasonUnclaimedOrder, LookAgain: time.Hour}
 
 	for name, tt := range map[string]struct {
 		reason      string

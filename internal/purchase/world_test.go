@@ -4,6 +4,7 @@
 package purchase
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -44,7 +46,7 @@ type world struct {
 func newWorld(t testing.TB, objects ...client.Object) *world {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{cmapi.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{cmapi.AddToScheme, v1alpha1.AddToScheme, corev1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -70,14 +72,13 @@ func (w *world) spender(nonce string, faults interceptor.Funcs) *Spender {
 	faulty := interceptor.NewClient(w.api, faults)
 	return &Spender{
 		Gatherer: Gatherer{
-			Live: faulty, Ledger: ledger, LedgerUID: ledgerUID,
+			Live: faulty, Ledger: ledger, LedgerUID: ledgerUID, ClusterUID: "cluster",
 			Endpoint: func(i v1alpha1.Issuer) (string, error) { return regfish.CanonicalEndpoint(i.GetSpec().URL) },
 		},
-		Client:     faulty,
-		Connect:    func(context.Context, v1alpha1.Issuer) (Vendor, error) { return w.vendor, nil },
-		Writer:     v1alpha1.Writer{PodUID: "pod", StartNonce: nonce},
-		ClusterUID: "cluster",
-		Clock:      w.clock,
+		Client:  faulty,
+		Connect: func(context.Context, v1alpha1.Issuer) (Vendor, error) { return w.vendor, nil },
+		Writer:  v1alpha1.Writer{PodUID: "pod", StartNonce: nonce},
+		Clock:   w.clock,
 	}
 }
 
@@ -202,6 +203,12 @@ type vendor struct {
 	pem     map[string][]byte
 	// unheard ends every listing, unread every download.
 	unheard, unread error
+	// uncatalogued is why the catalogue cannot be read.
+	uncatalogued error
+	// key is the fingerprint of the key that is used; empty: that of the attempts.
+	key string
+	// unlisted are ids that the list leaves out.
+	unlisted []string
 	// listing runs when the account is listed.
 	listing func()
 	// before runs when an order is asked for, ahead of its last check.
@@ -210,7 +217,11 @@ type vendor struct {
 	answer func(n int) regfish.OrderResult
 }
 
-func (v *vendor) Fingerprint() string { return "fingerprint" }
+func (v *vendor) Fingerprint() string { return cmp.Or(v.key, "fingerprint") }
+
+func (v *vendor) Products(context.Context) ([]regfish.Product, error) {
+	return []regfish.Product{{SKU: "RapidSSL"}, {SKU: "SecureSite"}}, v.uncatalogued
+}
 
 func (v *vendor) Certificates(_ context.Context, each func(regfish.Certificate) error) error {
 	v.mu.Lock()
@@ -220,6 +231,9 @@ func (v *vendor) Certificates(_ context.Context, each func(regfish.Certificate) 
 		listing()
 	}
 	for _, c := range rows {
+		if slices.Contains(v.unlisted, c.ID) {
+			continue
+		}
 		if err := each(c); err != nil {
 			return err
 		}

@@ -17,9 +17,11 @@ import (
 	"time"
 )
 
+// DefaultOrderTimeout bounds an order where Config names no other bound.
+const DefaultOrderTimeout = 60 * time.Second
+
 const (
-	defaultTimeout      = 30 * time.Second
-	defaultOrderTimeout = 60 * time.Second
+	defaultTimeout = 30 * time.Second
 
 	// maxAnswerBytes bounds every JSON answer but the list of certificates.
 	maxAnswerBytes = 4 << 20
@@ -100,7 +102,7 @@ func New(cfg Config) (*Client, error) {
 		c.timeout = defaultTimeout
 	}
 	if c.orderTimeout == 0 {
-		c.orderTimeout = defaultOrderTimeout
+		c.orderTimeout = DefaultOrderTimeout
 	}
 	c.transport = &http.Transport{
 		// No proxy from the environment: a variable in the pod must not decide

@@ -72,6 +72,9 @@ type OrderResult struct {
 	Certificate Certificate
 	// Status is the HTTP status, 0 without an answer.
 	Status int
+	// Answered is set when the vendor itself said, in its own form, that it failed.
+	// A lost answer and that of a proxy in between do not set it.
+	Answered bool
 	// Err says why, nil when Accepted.
 	Err *Error
 }
@@ -178,7 +181,7 @@ func (c *Client) orderResult(ctx context.Context, resp *http.Response) OrderResu
 		if err != nil {
 			e = envelope{} // not the vendor's words
 		}
-		result.Err = c.answerError(opOrder, status, resp.Header, e)
+		result.Err, result.Answered = c.answerError(opOrder, status, resp.Header, e), e.refused()
 		switch {
 		case cert.ID != "" || e.succeeded():
 			// A refusal that names an order is no refusal.

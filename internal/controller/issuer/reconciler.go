@@ -130,7 +130,7 @@ func again(issuer v1alpha1.Issuer) time.Duration {
 func status(issuer v1alpha1.Issuer, f Findings, ledger v1alpha1.Ledger, made []v1alpha1.RegfishPurchase, now time.Time) v1alpha1.IssuerStatus {
 	s := *issuer.GetStatus()
 	s.Conditions = append([]metav1.Condition(nil), s.Conditions...)
-	if s.Ledger == nil {
+	if s.Ledger == nil || purchase.TakesOver(issuer, s.Ledger.NamespaceUID) {
 		s.Ledger = &ledger
 	}
 	s.Product = known(s.Product, f.Product, issuer.GetSpec().SKU)
@@ -143,8 +143,8 @@ func status(issuer v1alpha1.Issuer, f Findings, ledger v1alpha1.Ledger, made []v
 	switch {
 	case *s.Ledger != ledger:
 		c.Reason = v1alpha1.ReasonLedgerElsewhere
-		c.Message = fmt.Sprintf("the purchases of this issuer are recorded in namespace %s (uid %s), and this controller records in %s (uid %s): another installation serves it. Remove one of the two.",
-			s.Ledger.Namespace, s.Ledger.NamespaceUID, ledger.Namespace, ledger.NamespaceUID)
+		c.Message = fmt.Sprintf("the purchases of this issuer are recorded in namespace %s (uid %s), and this controller records in %s (uid %s): another installation serves it. Remove one of the two; if that one is gone, copy its purchases here and annotate the issuer with %s=%s.",
+			s.Ledger.Namespace, s.Ledger.NamespaceUID, ledger.Namespace, ledger.NamespaceUID, v1alpha1.AnnotationTakeover, s.Ledger.NamespaceUID)
 	case f.Problem != nil:
 		c.Reason, c.Message = f.Problem.Reason, f.Problem.Message
 	default:

@@ -6,9 +6,7 @@ package order
 import (
 	"context"
 	"errors"
-	"fmt"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -68,7 +66,7 @@ func (r *Reconciler) spend(ctx context.Context, in *input) (outcome, error) {
 		// A decision about a purchase was made on the ledger, whose events tell when it
 		// changes. One without was made on what the vendor said.
 		if d.LookAgain > 0 && d.Purchase == nil {
-			r.pauses.set(client.ObjectKeyFromObject(in.order), in.order.UID, r.Clock.Now().Add(d.LookAgain))
+			r.pauses.set(client.ObjectKeyFromObject(in.order), pause{in.order.UID, in.decided(), r.Clock.Now().Add(d.LookAgain)})
 		}
 	case purchase.StepBuy, purchase.StepRetry, purchase.StepImport, purchase.StepFollow, purchase.StepDeliver, purchase.StepFail:
 	}
@@ -88,40 +86,4 @@ func (r *Reconciler) blame(ctx context.Context, issuer v1alpha1.Issuer, problem 
 		Reason: problem.Reason, Message: regfish.Sanitise(problem.Message, 1024),
 	})
 	return r.Client.Status().Patch(ctx, live, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-}
-
-// keepPlan keeps a plan in the ledger for as long as the decision is to hold, and
-// removes it otherwise. A plan that another process just removed or made is left
-// to the next decision.
-func (r *Reconciler) keepPlan(ctx context.Context, in *input, d purchase.Decision) error {
-	if in.facts.Want.Endpoint == "" {
-		return nil
-	}
-	name := purchase.PlanName(in.facts.Want)
-	var plan *v1alpha1.RegfishPurchase
-	for i := range in.facts.Purchases {
-		if in.facts.Purchases[i].Name == name {
-			plan = &in.facts.Purchases[i]
-		}
-	}
-	if d.Step != purchase.StepHold {
-		if plan == nil {
-			return nil
-		}
-		uid, version := plan.UID, plan.ResourceVersion
-		return client.IgnoreNotFound(r.Client.Delete(ctx, plan, client.Preconditions{UID: &uid, ResourceVersion: &version}))
-	}
-	if plan == nil {
-		plan = purchase.New(in.facts.Want, r.Spender.Ledger, 0)
-		if err := r.Client.Create(ctx, plan); err != nil {
-			return fmt.Errorf("create plan: %w", err)
-		}
-	}
-	before := plan.DeepCopy()
-	plan = plan.DeepCopy()
-	plan.Status = purchase.PlanStatus(plan.Status, d)
-	if equality.Semantic.DeepEqual(before.Status, plan.Status) {
-		return nil
-	}
-	return r.Client.Status().Patch(ctx, plan, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 }

@@ -70,7 +70,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	d := purchase.Plan(in.facts)
 	if d.Step == purchase.StepBuy || d.Step == purchase.StepRetry {
-		if left := r.pauses.left(req.NamespacedName, o.UID, r.Clock.Now()); left > 0 {
+		if left := r.pauses.left(req.NamespacedName, o.UID, in.decided(), r.Clock.Now()); left > 0 {
 			// Asked a moment ago, and the answer stands in the status.
 			return reconcile.Result{RequeueAfter: left}, nil
 		}
@@ -91,25 +91,27 @@ type pauses struct {
 
 type pause struct {
 	uid types.UID
-	end time.Time
+	// decided is what a person had decided: a new decision is not kept waiting.
+	decided string
+	end     time.Time
 }
 
-func (p *pauses) left(name types.NamespacedName, uid types.UID, now time.Time) time.Duration {
+func (p *pauses) left(name types.NamespacedName, uid types.UID, decided string, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if until, ok := p.until[name]; ok && until.uid == uid {
+	if until, ok := p.until[name]; ok && until.uid == uid && until.decided == decided {
 		return max(0, until.end.Sub(now))
 	}
 	return 0
 }
 
-func (p *pauses) set(name types.NamespacedName, uid types.UID, end time.Time) {
+func (p *pauses) set(name types.NamespacedName, until pause) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.until == nil {
 		p.until = map[types.NamespacedName]pause{}
 	}
-	p.until[name] = pause{uid, end}
+	p.until[name] = until
 }
 
 func (p *pauses) forget(name types.NamespacedName) {

@@ -26,27 +26,22 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 	age := now.Sub(p.CreationTimestamp.Time)
 	known := r.seen.since(name, len(p.Spec.Attempts), now)
 	o := purchase.Observation{}
-	if p.Spec.CertificateID == "" {
-		var err error
-		if o.RequestLive, err = purchase.RequestLive(ctx, r.Spender.Live, p); err != nil {
-			return o, 0, err
-		}
-		writer := purchase.PendingWriter(p)
-		o.WriterAlive = writer != nil && *writer != r.Spender.Writer && known < r.WriterGrace
-		if o.WriterAlive {
-			return o, max(time.Second, r.WriterGrace-known), nil
-		}
+	if purchase.OfOtherCluster(p, r.Spender.ClusterUID) {
+		o.OtherCluster = true
 		return o, againWithoutOrder, nil
+	}
+	if p.Spec.CertificateID == "" {
+		return r.observeUnplaced(ctx, p, known, r.pause(age))
 	}
 	if purchase.Resting(p) {
 		return o, 0, nil
 	}
 	if age > unwantedAfter {
-		var orders v1alpha1.RegfishOrderList
-		if err := r.Client.List(ctx, &orders, client.MatchingFields{controller.OrdersByPurchase: p.Name}, client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {
-			return o, 0, fmt.Errorf("list orders: %w", err)
+		wanted, err := r.wanted(ctx, p)
+		if err != nil {
+			return o, 0, err
 		}
-		o.Unwanted = len(orders.Items) == 0
+		o.Unwanted = !wanted
 	}
 	next := r.pause(age)
 	if left, looked := r.seen.left(name, now); left > 0 {
@@ -61,6 +56,55 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 	next = max(next, wait)
 	r.seen.look(name, now.Add(next))
 	return o, next, err
+}
+
+// observeUnplaced finds out what there is to know about a purchase whose id is not
+// known. One whose outcome is unknown is looked for in the account.
+func (r *Reconciler) observeUnplaced(ctx context.Context, p *v1alpha1.RegfishPurchase, known, pause time.Duration) (purchase.Observation, time.Duration, error) {
+	o := purchase.Observation{}
+	var err error
+	if o.RequestLive, err = purchase.RequestLive(ctx, r.Spender.Live, p); err != nil {
+		return o, 0, err
+	}
+	if !purchase.Unresolved(p) {
+		if !o.RequestLive {
+			// One that was made again with the same key wants it too.
+			o.RequestLive, err = r.wanted(ctx, p)
+		}
+		left := r.seen.patience(client.ObjectKeyFromObject(p), o.RequestLive, r.Clock.Now())
+		if purchase.NotFoundLast(p) && left > 0 && p.Status.State != v1alpha1.StateEnded {
+			o.RequestLive = true
+			return o, min(againWithoutOrder, left), err
+		}
+		return o, againWithoutOrder, err
+	}
+	if writer := purchase.PendingWriter(p); writer != nil && *writer != r.Spender.Writer && known < r.WriterGrace {
+		o.WriterAlive = true
+		return o, max(time.Second, r.WriterGrace-known), nil
+	}
+	search, issuer, next, err := r.Resolver.Resolve(ctx, p, pause)
+	if err != nil {
+		return o, 0, err
+	}
+	switch {
+	case purchase.Unresolved(p):
+		o.Search = search
+	case p.Spec.CertificateID != "":
+		o.Vendor = &search.Found.Certificate
+	}
+	o.MayShow = func(url string) bool {
+		return issuer != nil && r.Spender.MayShow != nil && r.Spender.MayShow(issuer, url)
+	}
+	return o, next, nil
+}
+
+// wanted reports whether an order shows p.
+func (r *Reconciler) wanted(ctx context.Context, p *v1alpha1.RegfishPurchase) (bool, error) {
+	var orders v1alpha1.RegfishOrderList
+	if err := r.Client.List(ctx, &orders, client.MatchingFields{controller.OrdersByPurchase: p.Name}, client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {
+		return false, fmt.Errorf("list orders: %w", err)
+	}
+	return len(orders.Items) > 0, nil
 }
 
 // ask asks the vendor about p, and returns how long it asks to be left alone. It is

@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -41,6 +42,9 @@ const (
 	DefaultWriterGrace = purchase.WriteWindow + time.Minute + 30*time.Second
 	// againWithoutOrder is the pause before what nobody waits for is looked at.
 	againWithoutOrder = 10 * time.Minute
+	// endAfter is for how long an order that was looked for and not found waits for a
+	// request that wants it, before the purchase is ended.
+	endAfter = time.Hour
 	// unwantedAfter is how old a purchase without an order has to be before that
 	// is said: just after it was made its order does not show it yet.
 	unwantedAfter = time.Minute
@@ -52,6 +56,10 @@ type Options struct {
 	Client client.Client
 	// Spender tells which purchases are under way, and connects to the vendor.
 	Spender *purchase.Spender
+	// Resolver finds out what became of orders whose outcome is unknown.
+	Resolver *purchase.Resolver
+	// Recorder makes events.
+	Recorder events.EventRecorder
 	// Clock tells the time.
 	Clock clock.PassiveClock
 	// Concurrency is how many purchases are looked at once.
@@ -72,11 +80,14 @@ type Reconciler struct {
 func New(o Options) *Reconciler { return &Reconciler{Options: o} }
 
 // Register adds the reconciler to the manager. An order that goes wakes its
-// purchase, which may be wanted by nobody now.
+// purchase, which may be wanted by nobody now, and an annotation is how a person
+// decides.
 func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("regfishpurchase").
-		For(&v1alpha1.RegfishPurchase{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.RegfishPurchase{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&v1alpha1.RegfishIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ofIssuer), builder.WithPredicates(predicate.AnnotationChangedPredicate{})).
+		Watches(&v1alpha1.RegfishClusterIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ofIssuer), builder.WithPredicates(predicate.AnnotationChangedPredicate{})).
 		Watches(&v1alpha1.RegfishOrder{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
 			ref := o.(*v1alpha1.RegfishOrder).Status.PurchaseRef
 			if ref == nil {
@@ -97,13 +108,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	var p v1alpha1.RegfishPurchase
 	if err := r.Client.Get(ctx, req.NamespacedName, &p); err != nil {
 		r.seen.forget(req.NamespacedName)
+		r.Resolver.Forget(req.Name)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if r.Spender.Flying(p.Name) {
 		// The spender writes the outcome, and would only be disturbed.
 		return reconcile.Result{RequeueAfter: r.Look}, nil
 	}
-	if settled, err := r.Spender.Settle(ctx, &p); settled || err != nil {
+	if acted, err := r.act(ctx, &p); acted || err != nil {
 		return controller.Again(err)
 	}
 	if purchase.IsPlan(&p) {
@@ -111,7 +123,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	o, next, err := r.observe(ctx, &p)
 	if err != nil {
-		return reconcile.Result{}, err
+		return controller.Again(err)
 	}
 	before := p.DeepCopy()
 	p.Status = purchase.Observe(&p, o)
@@ -119,11 +131,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		if err := r.Client.Status().Patch(ctx, &p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 			return controller.Again(err)
 		}
+		r.announce(before, &p)
 	}
 	if purchase.Resting(&p) {
-		return reconcile.Result{}, nil
+		next = 0
 	}
-	return reconcile.Result{RequeueAfter: next}, nil
+	watch, err := r.Resolver.Watch(ctx, &p)
+	if watch > 0 && (next == 0 || watch < next) {
+		next = watch
+	}
+	return reconcile.Result{RequeueAfter: next}, err
 }
 
 // plan removes the plan of a request that is gone. While the request is there, its
@@ -150,6 +167,8 @@ type seen struct {
 	mu    sync.Mutex
 	first map[types.NamespacedName]sighting
 	next  map[types.NamespacedName]time.Time
+	// alone is since when a purchase has been wanted by no request.
+	alone map[types.NamespacedName]time.Time
 }
 
 // sighting is when a purchase was first seen with that many attempts.
@@ -181,6 +200,23 @@ func (s *seen) left(name types.NamespacedName, now time.Time) (time.Duration, bo
 	return next.Sub(now), ok
 }
 
+// patience returns how long a purchase that no request wants may still wait for one.
+func (s *seen) patience(name types.NamespacedName, wanted bool, now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if wanted {
+		delete(s.alone, name)
+		return endAfter
+	}
+	if s.alone == nil {
+		s.alone = map[types.NamespacedName]time.Time{}
+	}
+	if _, ok := s.alone[name]; !ok {
+		s.alone[name] = now
+	}
+	return s.alone[name].Add(endAfter).Sub(now)
+}
+
 func (s *seen) look(name types.NamespacedName, next time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,4 +228,5 @@ func (s *seen) forget(name types.NamespacedName) {
 	defer s.mu.Unlock()
 	delete(s.first, name)
 	delete(s.next, name)
+	delete(s.alone, name)
 }
