@@ -44,8 +44,9 @@ func Index(ctx context.Context, cache client.FieldIndexer) error {
 			return []string{ref.String()}
 		}},
 		{&v1alpha1.RegfishOrder{}, OrdersByPurchase, func(o client.Object) []string {
-			if ref := o.(*v1alpha1.RegfishOrder).Status.PurchaseRef; ref != nil {
-				return []string{ref.Name}
+			// An order that failed waits for nothing.
+			if s := o.(*v1alpha1.RegfishOrder).Status; s.PurchaseRef != nil && s.State != v1alpha1.StateFailed {
+				return []string{s.PurchaseRef.Name}
 			}
 			return nil
 		}},

@@ -124,6 +124,22 @@ func Handed(before v1alpha1.OrderStatus, d Delivery) v1alpha1.OrderStatus {
 	return s
 }
 
+// Denied returns the status of an order whose request was denied after it was approved.
+// What was bought goes on, and nobody is asked to act for it here any more.
+func Denied(before v1alpha1.OrderStatus) v1alpha1.OrderStatus {
+	s := *before.DeepCopy()
+	s.DCV, s.CompletionURL = nil, ""
+	c := conditions{}
+	c.copy(before.Conditions, v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonNotDecided, "nothing was sent.")
+	c.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonNotHeld, "nobody has to decide.")
+	c.set(v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonNotRequired, "nobody has to act at regfish.")
+	c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionUnknown, v1alpha1.ReasonRecordsPending, "no records are published for a request that was denied.")
+	c.set(v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, "the request was denied.")
+	c.apply(&s.Conditions)
+	s.State, s.Message = v1alpha1.StateFailed, "the request was denied."
+	return s
+}
+
 // published says whose turn it is to publish which records.
 func published(s *v1alpha1.OrderStatus, c conditions, f OrderFacts, shown bool) {
 	p := f.Decision.Purchase

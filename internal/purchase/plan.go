@@ -246,7 +246,8 @@ func waitForLineage(f Facts) (Decision, bool) {
 // everything that is pending a second time.
 func endpointChanged(f Facts) (Decision, bool) {
 	for _, p := range numbered(f.Elsewhere) {
-		if !inLineage(p, f.Want) || (!onItsWay(f, p) && phaseOf(p) != phaseUnresolved) {
+		// The same key is served by what was bought for it, whatever the issuer buys now.
+		if !(inLineage(p, f.Want) || serves(p, f.Want)) || (!onItsWay(f, p) && phaseOf(p) != phaseUnresolved) {
 			continue
 		}
 		return Decision{

@@ -509,6 +509,11 @@ func TestPlan(t *testing.T) {
 			given:  func(f *Facts) { f.Elsewhere = one(elsewhere, placed("C1", time.Hour)) },
 			want:   movedAway,
 		},
+		"an order at the endpoint before, for the same key and another product": {
+			reason: "an issuer whose url and sku were edited together buys nothing a second time",
+			given:  func(f *Facts) { f.Elsewhere = one(elsewhere, withSKU("Other"), placed("C1", time.Hour)) },
+			want:   movedAway,
+		},
 		"waits for an unknown outcome at the endpoint that the issuer named before": {
 			reason: "it may have been placed there",
 			given:  func(f *Facts) { f.Elsewhere = one(elsewhere, attempted(v1alpha1.OutcomeUnknown, days(3))) },

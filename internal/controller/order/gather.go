@@ -55,21 +55,31 @@ func (r *Reconciler) gather(ctx context.Context, o *v1alpha1.RegfishOrder) (*inp
 
 // finish shows on the order that its request has the certificate, if it does: the
 // write that hands it over comes before the one that says so, and the process may have
-// died in between. It reports whether the request has it.
+// died in between. It shows, too, that the request was denied, which can happen after it
+// was approved. It reports whether there is nothing more to do.
 func (r *Reconciler) finish(ctx context.Context, o *v1alpha1.RegfishOrder) (bool, error) {
 	var cr cmapi.CertificateRequest
 	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(o), &cr); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	if cr.UID != o.Spec.RequestRef.UID || cmutil.CertificateRequestReadyReason(&cr) != cmapi.CertificateRequestReasonIssued {
+	before := o.DeepCopy()
+	switch {
+	case cr.UID != o.Spec.RequestRef.UID:
+		return false, nil
+	case cmutil.CertificateRequestReadyReason(&cr) == cmapi.CertificateRequestReasonIssued:
+		leaf, err := pki.ParseLeaf(cr.Status.Certificate)
+		if err != nil || o.Status.State == v1alpha1.StateIssued {
+			return true, nil //nolint:nilerr // a certificate that is not ours to judge any more
+		}
+		o.Status = purchase.Handed(before.Status, *done(leaf))
+	case cmutil.CertificateRequestIsDenied(&cr):
+		if o.Status.State == v1alpha1.StateFailed {
+			return true, nil
+		}
+		o.Status = purchase.Denied(before.Status)
+	default:
 		return false, nil
 	}
-	leaf, err := pki.ParseLeaf(cr.Status.Certificate)
-	if err != nil || o.Status.State == v1alpha1.StateIssued {
-		return true, nil //nolint:nilerr // a certificate that is not ours to judge any more
-	}
-	before := o.DeepCopy()
-	o.Status = purchase.Handed(before.Status, *done(leaf))
 	if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return true, err
 	}

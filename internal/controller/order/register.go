@@ -6,6 +6,8 @@ package order
 import (
 	"context"
 
+	cmutil "github.com/cert-manager/cert-manager/pkg/api/util"
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -23,7 +25,8 @@ import (
 )
 
 // Register adds the reconciler to the manager. An order is woken by what it may
-// wait for: its purchase, a purchase that has the name it wants, and its issuer.
+// wait for: its purchase, a purchase that has the name it wants, and its issuer. A
+// denial of its request ends it.
 func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("regfishorder").
@@ -32,6 +35,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.RegfishPurchase{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfPurchase)).
 		Watches(&v1alpha1.RegfishIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfIssuer), builder.WithPredicates(usability)).
 		Watches(&v1alpha1.RegfishClusterIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfIssuer), builder.WithPredicates(usability)).
+		Watches(&cmapi.CertificateRequest{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(denial)).
 		WithOptions(ctrlcontroller.Options{MaxConcurrentReconciles: r.Concurrency}).
 		Complete(r)
 }
@@ -45,6 +49,17 @@ var usability = predicate.Funcs{
 		a := meta.FindStatusCondition(before.GetStatus().Conditions, v1alpha1.ConditionReady)
 		b := meta.FindStatusCondition(after.GetStatus().Conditions, v1alpha1.ConditionReady)
 		return before.GetGeneration() != after.GetGeneration() || !equality.Semantic.DeepEqual(a, b)
+	},
+}
+
+// denial lets through that a request was denied.
+var denial = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	DeleteFunc:  func(event.DeleteEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, after := e.ObjectOld.(*cmapi.CertificateRequest), e.ObjectNew.(*cmapi.CertificateRequest)
+		return after.Spec.IssuerRef.Group == v1alpha1.Group && cmutil.CertificateRequestIsDenied(after) && !cmutil.CertificateRequestIsDenied(before)
 	},
 }
 
