@@ -92,6 +92,16 @@ func TestLedgerCannotBeRewritten(t *testing.T) {
 		p.Spec.CertificateID = "ID1"
 		p.Spec.Successors = []v1alpha1.Successor{{Number: 2, Action: v1alpha1.ActionNew, RequestUID: "u2", Time: outcome.Time}}
 	}
+	resolved := func(p *v1alpha1.RegfishPurchase) {
+		p.Spec.Attempts[0].Outcome = &v1alpha1.Outcome{Result: v1alpha1.OutcomeUnknown, Time: outcome.Time}
+		p.Spec.Attempts[0].Resolution = &v1alpha1.Resolution{Result: v1alpha1.ResolutionNotFound, Time: outcome.Time}
+		p.Spec.Attempts[0].DisprovedIDs = []string{"X1"}
+		p.Spec.Attempts[0].ReleaseTime = &outcome.Time
+		p.Spec.AbandonTime = &outcome.Time
+		p.Spec.Takeovers = []v1alpha1.Takeover{{Number: 1, ClusterUID: "here", Time: outcome.Time}}
+	}
+	licensed := func(p *v1alpha1.RegfishPurchase) { p.Spec.PlanUID = "plan" }
+	later := metav1.NewMicroTime(outcome.Time.Add(time.Hour))
 	tests := []struct {
 		name   string
 		before func(*v1alpha1.RegfishPurchase)
@@ -105,6 +115,26 @@ func TestLedgerCannotBeRewritten(t *testing.T) {
 			p.Spec.Attempts = append(p.Spec.Attempts, a)
 		}, true},
 		{"labels are for people", nil, func(p *v1alpha1.RegfishPurchase) { p.Labels = map[string]string{"team": "shop"} }, true},
+		{"what looking and people found out is added", nil, resolved, true},
+		{"another id is disproved", resolved, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].DisprovedIDs = []string{"X2", "X1"} }, true},
+		{"another cluster takes it over", resolved, func(p *v1alpha1.RegfishPurchase) {
+			p.Spec.Takeovers = append(p.Spec.Takeovers, v1alpha1.Takeover{Number: 2, ClusterUID: "there", Time: outcome.Time})
+		}, true},
+		{"the resolution changes", resolved, func(p *v1alpha1.RegfishPurchase) {
+			p.Spec.Attempts[0].Resolution.Result = v1alpha1.ResolutionAdopted
+		}, false},
+		{"the resolution is removed", resolved, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].Resolution = nil }, false},
+		{"a disproved id is removed", resolved, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].DisprovedIDs = []string{"X2"} }, false},
+		{"all disproved ids are removed", resolved, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].DisprovedIDs = nil }, false},
+		{"the release changes", resolved, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].ReleaseTime = &later }, false},
+		{"the release is removed", resolved, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].ReleaseTime = nil }, false},
+		{"what was given up is taken back", resolved, func(p *v1alpha1.RegfishPurchase) { p.Spec.AbandonTime = nil }, false},
+		{"what was given up is given up later", resolved, func(p *v1alpha1.RegfishPurchase) { p.Spec.AbandonTime = &later }, false},
+		{"a takeover is removed", resolved, func(p *v1alpha1.RegfishPurchase) { p.Spec.Takeovers = nil }, false},
+		{"a takeover changes", resolved, func(p *v1alpha1.RegfishPurchase) { p.Spec.Takeovers[0].ClusterUID = "there" }, false},
+		{"a plan is named later", nil, licensed, false},
+		{"the plan changes", licensed, func(p *v1alpha1.RegfishPurchase) { p.Spec.PlanUID = "other" }, false},
+		{"the plan is removed", licensed, func(p *v1alpha1.RegfishPurchase) { p.Spec.PlanUID = "" }, false},
 		{"an attempt is removed", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts = nil }, false},
 		{"an attempt changes its writer", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].Writer.StartNonce = "other" }, false},
 		{"an attempt changes its baseline", nil, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].BaselineIDs = nil }, false},

@@ -594,6 +594,20 @@ func TestLedgerElsewhere(t *testing.T) {
 	})
 	w.order("www", "is queued", placed(v1alpha1.ReasonIssuerNotReady))
 	w.bought(0)
+
+	// The other one is gone for good, and its purchases were copied.
+	elsewhere := issuer.Status.Ledger.NamespaceUID
+	w.annotate(issuer, v1alpha1.AnnotationTakeover, string(elsewhere))
+	w.eventually("the ledger is taken over", func() error {
+		if err := w.get(issuer); err != nil {
+			return err
+		}
+		if !meta.IsStatusConditionTrue(issuer.Status.Conditions, v1alpha1.ConditionReady) || issuer.Status.Ledger.Namespace != other || issuer.Status.Ledger.NamespaceUID == elsewhere {
+			return fmt.Errorf("status %+v", issuer.Status)
+		}
+		return nil
+	})
+	w.order("www", "goes on", inState(v1alpha1.StateValidating))
 }
 
 // TestKnownIDThatIsNotFoundIsHeld: the key was replaced by another account's. It

@@ -23,6 +23,7 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -234,10 +235,14 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 			return controller.MayShow(i.GetSpec().URL, o.ConsoleHosts, url)
 		},
 	}
+	recorder := mgr.GetEventRecorder(controller.Component)
+	spender.Warn = func(p *v1alpha1.RegfishPurchase, c metav1.Condition) {
+		recorder.Eventf(p, nil, corev1.EventTypeWarning, c.Reason, c.Type, "%s", c.Message)
+	}
 	if o.LeaderElection {
 		spender.Leader = leads(mgr.GetAPIReader(), o.LedgerNamespace, identity)
 	}
-	if err := reconcilers(mgr, o, writer, spender, resolver, ledger); err != nil {
+	if err := reconcilers(mgr, o, writer, spender, resolver, ledger, recorder); err != nil {
 		return nil, err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
@@ -253,14 +258,14 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 	})
 }
 
-func reconcilers(mgr ctrl.Manager, o Options, writer client.Client, spender *purchase.Spender, resolver *credentials.Resolver, ledger v1alpha1.Ledger) error {
+func reconcilers(mgr ctrl.Manager, o Options, writer client.Client, spender *purchase.Spender, resolver *credentials.Resolver, ledger v1alpha1.Ledger, recorder events.EventRecorder) error {
 	outcomes := &purchase.Resolver{Spender: spender, Cache: mgr.GetClient(), SettleTime: cmp.Or(o.SettleTime, purchase.DefaultSettleTime)}
 	for _, r := range []interface{ Register(ctrl.Manager) error }{
 		issuer.New(v1alpha1.KindIssuer, issuerOptions(o, writer, resolver, ledger)),
 		issuer.New(v1alpha1.KindClusterIssuer, issuerOptions(o, writer, resolver, ledger)),
 		request.New(request.Options{Client: writer, Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
-		order.New(order.Options{Client: writer, Spender: spender, Recorder: mgr.GetEventRecorder(controller.Component), Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
-		purchasecontroller.New(purchasecontroller.Options{Client: writer, Spender: spender, Resolver: outcomes, Recorder: mgr.GetEventRecorder(controller.Component), Clock: clock.RealClock{}, Concurrency: o.Concurrency, Look: o.PollInterval, WriterGrace: o.WriterGrace}),
+		order.New(order.Options{Client: writer, Spender: spender, Recorder: recorder, Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
+		purchasecontroller.New(purchasecontroller.Options{Client: writer, Spender: spender, Resolver: outcomes, Recorder: recorder, Clock: clock.RealClock{}, Concurrency: o.Concurrency, Look: o.PollInterval, WriterGrace: o.WriterGrace}),
 	} {
 		if err := r.Register(mgr); err != nil {
 			return fmt.Errorf("register %T: %w", r, err)

@@ -407,7 +407,14 @@ func TestDuplicateIsReported(t *testing.T) {
 	t.Run("by looking for it", func(t *testing.T) {
 		p := bought()
 		w := newWorld(t, readyIssuer(50), &p)
-		r := w.resolver(w.spender("one", none))
+		s := w.spender("one", none)
+		warned := 0
+		s.Warn = func(_ *v1alpha1.RegfishPurchase, c metav1.Condition) {
+			if c.Type == v1alpha1.ConditionDuplicateFound && strings.Contains(c.Message, "X1") {
+				warned++
+			}
+		}
+		r := w.resolver(s)
 		lists := w.lists()
 		w.vendor.account = []regfish.Certificate{listed("C1", www)}
 		watch := func() time.Duration {
@@ -427,8 +434,10 @@ func TestDuplicateIsReported(t *testing.T) {
 		w.vendor.account = append(w.vendor.account, listed("X1", www))
 		w.clock.SetTime(w.clock.Now().Add(2 * settleTime))
 		watch()
-		if !marked(w, p.Name) {
-			t.Error("it is not reported")
+		w.clock.SetTime(w.clock.Now().Add(2 * settleTime))
+		watch()
+		if !marked(w, p.Name) || warned != 1 {
+			t.Errorf("it is not reported once, but %d times", warned)
 		}
 		w.vendor.account[1].Status = regfish.StatusCancelled
 		w.clock.SetTime(w.clock.Now().Add(2 * settleTime))

@@ -89,6 +89,9 @@ func (s *Spender) markDuplicates(ctx context.Context, vendor Vendor, rows []regf
 		if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("report a duplicate: %w", err)
 		}
+		if c := Turned(before.Status.Conditions, p.Status.Conditions, v1alpha1.ConditionDuplicateFound); err == nil && c != nil && s.Warn != nil {
+			s.Warn(p, *c)
+		}
 	}
 	return nil
 }

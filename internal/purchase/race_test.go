@@ -5,6 +5,7 @@ package purchase
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -167,24 +168,24 @@ func TestOneProcessTakesSlotsWithoutConflicts(t *testing.T) {
 // are made again: no request is bought for twice, and everything that was bought is
 // in the ledger or in the hands of a person.
 func TestNothingIsBoughtTwiceAndNothingIsLost(t *testing.T) {
-	placed := 0
+	placed, adopted, unfound := 0, 0, 0
 	for seed := range uint64(seeds) {
 		synctest.Test(t, func(t *testing.T) {
 			d := &disturbed{t: t, random: rand.New(rand.NewPCG(seed, 1))}
 			d.run()
-			placed += len(d.placed)
+			placed, adopted, unfound = placed+len(d.placed), adopted+d.adopted, unfound+d.unfound
 		})
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
 	}
-	if placed == 0 {
-		t.Error("no order was placed in any schedule, which shows nothing")
+	if placed == 0 || adopted+unfound == 0 {
+		t.Errorf("%d orders were placed, %d adopted, %d not found, which shows too little", placed, adopted, unfound)
 	}
 }
 
 // seeds is how many schedules are tried.
-const seeds = 4
+const seeds = 6
 
 // disturbed is one schedule. It knows what the vendor really placed.
 type disturbed struct {
@@ -193,6 +194,8 @@ type disturbed struct {
 	mu     sync.Mutex
 	random *rand.Rand
 	placed []string // the CSR of each order that costs money
+	// adopted and unfound are how many attempts were resolved either way.
+	adopted, unfound int
 }
 
 func (d *disturbed) chance(of int) bool {
@@ -209,9 +212,10 @@ func (d *disturbed) answer(n int) regfish.OrderResult {
 		d.placed = append(d.placed, d.w.vendor.orders[n-1].CSR)
 	}
 	d.mu.Unlock()
-	c := regfish.Certificate{ID: numberedID(n), Status: regfish.StatusPending, CommonName: "www.example.com"}
+	order := d.w.vendor.orders[n-1]
+	c := regfish.Certificate{ID: numberedID(n), Status: regfish.StatusPending, CommonName: order.CommonName, DNSNames: order.DNSNames}
 	if kind >= 6 {
-		d.w.vendor.account = append(d.w.vendor.account, c)
+		d.commit(c, order)
 	}
 	switch {
 	case kind < 3:
@@ -224,6 +228,20 @@ func (d *disturbed) answer(n int) regfish.OrderResult {
 		runtime.Goexit()
 	}
 	return regfish.OrderResult{Outcome: regfish.Accepted, Status: 200, Certificate: c}
+}
+
+// commit makes the account have the order, some of them issued at once.
+func (d *disturbed) commit(c regfish.Certificate, order regfish.OrderRequest) {
+	if d.chance(2) {
+		key := map[bool]*ecdsa.PrivateKey{true: keyA, false: keyB}[requestKey([]byte(order.CSR)) == preflighted(d.t, keyA, order.CommonName).KeySHA256]
+		c.Status, c.CertificatePEMAvailable = regfish.StatusIssued, true
+		if d.w.vendor.pem == nil {
+			d.w.vendor.pem = map[string][]byte{}
+		}
+		now := d.w.clock.Now()
+		d.w.vendor.pem[c.ID] = certificatePEM(leaf(d.t, key, now, now.Add(days(199)), order.DNSNames...))
+	}
+	d.w.vendor.account = append(d.w.vendor.account, c)
 }
 
 // write fails before or after the write was done, and sometimes the process dies.
@@ -288,7 +306,9 @@ func (d *disturbed) run() {
 				}
 			}
 		})
-		// Both processes end, and some requests are made again with the same keys.
+		// Both processes end, another looks for what they left open, and some requests are
+		// made again with the same keys.
+		d.look(life)
 		d.w.clock.SetTime(d.w.clock.Now().Add(2 * time.Hour))
 		for _, cr := range requests {
 			if d.chance(2) {
@@ -299,6 +319,25 @@ func (d *disturbed) run() {
 		}
 	}
 	d.judge()
+}
+
+// look looks for every order whose outcome is unknown, for two hours. The process that
+// looks may die, too.
+func (d *disturbed) look(life int) {
+	r := d.w.resolver(d.w.spender(fmt.Sprintf("three-%d", life), d.faults()))
+	for range 9 {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for _, p := range d.w.purchases() {
+				if Unresolved(&p) {
+					_, _, _, _ = r.Resolve(context.Background(), &p, time.Minute)
+				}
+			}
+		}()
+		<-done
+		d.w.clock.SetTime(d.w.clock.Now().Add(settleTime / 2))
+	}
 }
 
 // judge compares the ledger with what the vendor placed.
@@ -323,5 +362,15 @@ func (d *disturbed) judge() {
 	}
 	if missing := len(d.placed) - recorded; missing > open {
 		d.t.Errorf("%d orders are in no record, and only %d purchases are open: %v", missing, open, describe(ledger))
+	}
+	for _, p := range ledger {
+		for _, a := range p.Spec.Attempts {
+			if a.Resolution != nil && a.Resolution.Result == v1alpha1.ResolutionAdopted {
+				d.adopted++
+			}
+			if a.Resolution != nil && a.Resolution.Result == v1alpha1.ResolutionNotFound {
+				d.unfound++
+			}
+		}
 	}
 }

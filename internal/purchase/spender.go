@@ -62,6 +62,8 @@ type Spender struct {
 	Clock clock.PassiveClock
 	// MayShow decides whether a completion URL may be shown.
 	MayShow func(issuer v1alpha1.Issuer, completionURL string) bool
+	// Warn tells people of a condition that a purchase has turned to; nil: nobody.
+	Warn func(*v1alpha1.RegfishPurchase, metav1.Condition)
 
 	work   sync.WaitGroup
 	slots  sync.Mutex

@@ -55,15 +55,6 @@ func (r *Reconciler) takeOver(ctx context.Context, p *v1alpha1.RegfishPurchase) 
 	return true, nil
 }
 
-// announce makes the events of what changed in a purchase beside what its orders show.
-func (r *Reconciler) announce(before, after *v1alpha1.RegfishPurchase) {
-	for _, kind := range []string{v1alpha1.ConditionHeld, v1alpha1.ConditionDuplicateFound} {
-		if c := purchase.Turned(before.Status.Conditions, after.Status.Conditions, kind); c != nil {
-			r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, c.Reason, kind, "%s", c.Message)
-		}
-	}
-}
-
 // ofIssuer finds the purchases of other clusters that were made with an issuer, which
 // its annotation may take over.
 func (r *Reconciler) ofIssuer(ctx context.Context, o client.Object) []reconcile.Request {

@@ -131,7 +131,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		if err := r.Client.Status().Patch(ctx, &p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 			return controller.Again(err)
 		}
-		r.announce(before, &p)
+		if c := purchase.Turned(before.Status.Conditions, p.Status.Conditions, v1alpha1.ConditionHeld); c != nil && r.Spender.Warn != nil {
+			r.Spender.Warn(&p, *c)
+		}
 	}
 	if purchase.Resting(&p) {
 		next = 0
