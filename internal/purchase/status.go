@@ -195,7 +195,12 @@ func absolute(name string) string {
 func place(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation) {
 	id := p.Spec.CertificateID
 	last := lastAttempt(p)
-	switch phaseOf(p) {
+	ph := phaseOf(p)
+	if ph == phaseAbandoned && id != "" {
+		// Whatever a person decided, the order stands.
+		ph = phasePlaced
+	}
+	switch ph {
 	case phasePlaced:
 		reason, message := v1alpha1.ReasonPurchased, "regfish took the order and named it "+id+"."
 		switch {
@@ -215,9 +220,7 @@ func place(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 		}
 		set(s, v1alpha1.ConditionPlaced, metav1.ConditionTrue, reason, message)
 	case phaseAbandoned:
-		if id == "" {
-			set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonAbandoned, givenUp(p))
-		}
+		set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonAbandoned, givenUp(p))
 	case phaseUnresolved:
 		seek(s, p, o)
 	case phaseUnplaced, phaseSpent:

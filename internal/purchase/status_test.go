@@ -72,6 +72,12 @@ func TestObserve(t *testing.T) {
 		c.Validation = &regfish.Validation{Method: regfish.DCVMethodCNAME, DNSRecords: []regfish.DNSRecord{{Name: "_a.example.com", Type: "CNAME", Value: "b.example.net"}}}
 	}
 	open := []change{placed("C1", time.Hour)}
+	followed := func(changes ...func(*regfish.Certificate)) Observation {
+		c := &Candidate{Certificate: *answer(regfish.StatusPending, changes...).Vendor}
+		o := answer(regfish.StatusPending)
+		o.Vendor, o.Search = nil, &Search{Begun: noon, Until: noon.Add(time.Hour), Blind: noon, Readings: 1, Counted: 1, Candidates: []Candidate{*c}, Finding: Followed, Found: c}
+		return o
+	}
 
 	for name, tt := range map[string]struct {
 		reason string
@@ -311,6 +317,41 @@ func TestObserve(t *testing.T) {
 			reason: "the account is looked at", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour)}, seen: Observation{RequestLive: true},
 			want: summary{State: v1alpha1.StateResolving, Placed: "Unknown/OutcomeUnknown", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
 			says: "regfish may or may not have taken the order of attempt 1, begun at 2026-06-01T11:00:00Z (place order: something happened)",
+		},
+		"found, and not proved yet": {
+			reason: "its validation goes on", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour)}, seen: followed(withRecords),
+			want: summary{State: v1alpha1.StateValidating, Placed: "True/Adopted", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
+			says: "validation records of order C1",
+		},
+		"found, and staged": {
+			reason: "a person has to act, and is told that it is not proved", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour)}, seen: followed(staged("https://regfish.com/complete/C1")),
+			want: summary{State: v1alpha1.StateActionRequired, Placed: "True/Adopted", Held: notHeld, Action: "True/OrganizationRequired", Issued: pendingYet},
+			says: "a person has to complete order C1 at https://regfish.com/complete/C1: Pick an organization (found in the account; it is not proved yet that the order is this purchase's)",
+		},
+		"found, and issued without a file": {
+			reason: "what is not proved is never issued to anybody", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour)}, seen: followed(func(c *regfish.Certificate) { c.Status = regfish.StatusIssued }),
+			want: summary{State: v1alpha1.StateProcessing, Placed: "True/Adopted", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
+		},
+		"held, and then found": {
+			reason: "what looking resolves releases it", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour), func(p *v1alpha1.RegfishPurchase) {
+				p.Status = Observe(p, Observation{RequestLive: true, Search: undecided("X1")})
+			}}, seen: followed(),
+			want: summary{State: v1alpha1.StateProcessing, Placed: "True/Adopted", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
+		},
+		"given up without knowing": {
+			reason: "it may have been bought", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour), abandoned}, seen: Observation{RequestLive: true},
+			want: summary{State: v1alpha1.StateEnded, Placed: "False/Abandoned", Held: notHeld, Action: nobodyActs, Issued: "False/Failed"},
+			says: "a person gave this purchase up at 2026-06-01T11:59:00Z, and nothing is sent for it any more. Whether regfish took the order of attempt 1 is not known",
+		},
+		"given up after it was placed": {
+			reason: "the order stands", record: append(slices.Clone(open), abandoned), seen: Observation{RequestLive: true},
+			want: summary{State: v1alpha1.StateFailed, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: "False/Failed"},
+			says: "Order C1 stands at regfish",
+		},
+		"released": {
+			reason: "the next attempt follows", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour), released}, seen: Observation{RequestLive: true},
+			want: summary{State: v1alpha1.StateQueued, Placed: "False/VendorUnavailable", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
+			says: "attempt 1 was not answered (place order: something happened), and a person licensed another one",
 		},
 		"accepted without an id of its own": {
 			reason: "something was bought, and nobody can tell what", record: []change{attempted(v1alpha1.OutcomeAccepted, time.Hour)}, seen: Observation{RequestLive: true},
@@ -774,5 +815,27 @@ func TestUsable(t *testing.T) {
 		if Usable(c) {
 			t.Errorf("a certificate that is %s is usable", name)
 		}
+	}
+}
+
+// What was shown of an order that turned out not to be it does not stay.
+func TestObserveForgetsWhatItFollowed(t *testing.T) {
+	show := func(string) bool { return true }
+	p := record(t, 1, attempted(v1alpha1.OutcomeUnknown, time.Hour))
+	c := Candidate{Certificate: regfish.Certificate{
+		ID: "C1", Status: regfish.StatusPending, CommonName: "www.example.com", ActionRequired: true, CompletionURL: "https://regfish.com/1",
+		Validation: &regfish.Validation{DNSRecords: []regfish.DNSRecord{{Name: "_a.example.com", Type: "CNAME", Value: "b.example.net"}}},
+	}}
+	p.Status = Observe(&p, Observation{Search: &Search{Finding: Followed, Found: &c}, MayShow: show})
+	if p.Status.CompletionURL == "" || p.Status.DCV == nil || p.Status.Vendor == nil {
+		t.Fatalf("status %+v", p.Status)
+	}
+	// Between two looks of a process that has just started it stays.
+	if s := Observe(&p, Observation{}); s.CompletionURL == "" || s.DCV == nil || condition(s.Conditions, v1alpha1.ConditionPlaced) != "True/Adopted" {
+		t.Errorf("status %+v", s)
+	}
+	s := Observe(&p, Observation{Search: &Search{Finding: Searching, Begun: noon, Until: noon.Add(time.Hour)}, MayShow: show})
+	if s.CompletionURL != "" || s.DCV != nil || s.Vendor != nil || s.State != v1alpha1.StateResolving || condition(s.Conditions, v1alpha1.ConditionActionRequired) != nobodyActs {
+		t.Errorf("status %+v", s)
 	}
 }
