@@ -326,7 +326,7 @@ func TestObserve(t *testing.T) {
 		"found, and staged": {
 			reason: "a person has to act, and is told that it is not proved", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour)}, seen: followed(staged("https://regfish.com/complete/C1")),
 			want: summary{State: v1alpha1.StateActionRequired, Placed: "True/Adopted", Held: notHeld, Action: "True/OrganizationRequired", Issued: pendingYet},
-			says: "a person has to complete order C1 at https://regfish.com/complete/C1: Pick an organization (found in the account; it is not proved yet that the order is this purchase's)",
+			says: "a person has to complete order C1 (Pick an organization) (found in the account; it is not proved yet that the order is this purchase's) at https://regfish.com/complete/C1",
 		},
 		"found, and issued without a file": {
 			reason: "what is not proved is never issued to anybody", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour)}, seen: followed(func(c *regfish.Certificate) { c.Status = regfish.StatusIssued }),
