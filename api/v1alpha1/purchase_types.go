@@ -221,6 +221,10 @@ type Resolution struct {
 	// +kubebuilder:validation:MaxLength=128
 	CertificateID string `json:"certificateID,omitempty"`
 
+	// proved says that the certificate's own key showed it, and not a person.
+	// +optional
+	Proved bool `json:"proved,omitempty"`
+
 	// message says on what grounds.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512

@@ -22,13 +22,13 @@ type reading struct {
 }
 
 // gap returns why the reading does not show that an order of p is not there; empty if
-// it does. That an id is missing in a list says nothing if the list is of another
+// it does; strange says that it may be of another account altogether. That an id is missing in a list says nothing if the list is of another
 // account or was cut short, and neither of the two can be told from the list itself:
 // the vendor documents no pages and names no account. So the list has to be made with
 // the key that the order was sent with, or contain something that was obtained with
 // that key; and it has to contain everything that this ledger obtained with it, as long
 // as it runs and is no younger than what a list may lag behind.
-func (r reading) gap(p *v1alpha1.RegfishPurchase, ledger []v1alpha1.RegfishPurchase, settle time.Duration, now time.Time) string {
+func (r reading) gap(p *v1alpha1.RegfishPurchase, ledger []v1alpha1.RegfishPurchase, settle time.Duration, now time.Time) (gap string, strange bool) {
 	for _, a := range p.Spec.Attempts {
 		if !unresolved(a) {
 			continue
@@ -42,21 +42,23 @@ func (r reading) gap(p *v1alpha1.RegfishPurchase, ledger []v1alpha1.RegfishPurch
 			case r.ids[other.Spec.CertificateID]:
 				same = true
 			case now.Sub(obtained) > settle && runs(other, now):
-				return fmt.Sprintf("the list lacks %s, which the ledger holds", other.Spec.CertificateID)
+				gap = fmt.Sprintf("the list lacks %s, which the ledger holds", other.Spec.CertificateID)
 			}
 		}
 		if !same {
-			return fmt.Sprintf("the list was made with another API key than attempt %d, and nothing in it shows that it is of the same account", a.Number)
+			return fmt.Sprintf("the list was made with another API key than attempt %d, and nothing in it shows that it is of the same account", a.Number), true
 		}
 	}
-	return ""
+	return gap, false
 }
 
-// obtainedWith returns when p obtained its id, if it did so with the key.
+// obtainedWith returns when p obtained its id, if it is known that it did so with the key:
+// regfish answered with it to an order that was sent with the key, or the certificate's own
+// key proves it. What a person adopted may have been read in another account.
 func obtainedWith(p *v1alpha1.RegfishPurchase, fingerprint string) (time.Time, bool) {
 	i := slices.IndexFunc(p.Spec.Attempts, func(a v1alpha1.Attempt) bool {
 		return a.KeyFingerprint == fingerprint &&
-			((a.Outcome != nil && a.Outcome.Result == v1alpha1.OutcomeAccepted) || (a.Resolution != nil && a.Resolution.Result == v1alpha1.ResolutionAdopted))
+			((a.Outcome != nil && a.Outcome.Result == v1alpha1.OutcomeAccepted) || (a.Resolution != nil && a.Resolution.Proved && a.Resolution.CertificateID == p.Spec.CertificateID))
 	})
 	if i < 0 || p.Spec.CertificateID == "" {
 		return time.Time{}, false

@@ -93,6 +93,9 @@ type Candidate struct {
 	// Earlier is the CSR of an earlier request of the same Certificate that was
 	// given exactly this certificate; nil if there is none.
 	Earlier []byte
+	// Gone says that it was in the account at an earlier reading and could not be read
+	// at the last one.
+	Gone bool
 	// Of is the purchase whose order is being placed and that this may be the order
 	// of; empty if there is none.
 	Of string

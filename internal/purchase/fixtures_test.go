@@ -206,6 +206,14 @@ func adopted(id string) change {
 	}
 }
 
+// proved adopts an id that the certificate's own key proves.
+func proved(id string) change {
+	return func(p *v1alpha1.RegfishPurchase) {
+		adopted(id)(p)
+		p.Spec.Attempts[len(p.Spec.Attempts)-1].Resolution.Proved = true
+	}
+}
+
 // theName is the name of the first purchase for what wanted asks for.
 const theName = "a1ef6328868614ab-1"
 

@@ -305,12 +305,19 @@ func (g *Gatherer) baseline(ctx context.Context, vendor Vendor, cr *cmapi.Certif
 			if err != nil {
 				return nil, fmt.Errorf("read %s: %w", regfish.Sanitise(c.ID, 64), err)
 			}
-			if !pki.ShareCanonical(whole.Names(), names) {
+			// What shows no names even so may be for these.
+			if len(whole.Names()) > 0 && !pki.ShareCanonical(whole.Names(), names) {
 				continue
 			}
 			c = whole
 		}
-		b.IDs = append(b.IDs, c.ID)
+		if !recordable(c.ID) {
+			// It cannot be adopted either.
+			continue
+		}
+		if b.IDs = append(b.IDs, c.ID); len(b.IDs) > maxBaseline {
+			return nil, &regfish.Error{Op: "list the account", Kind: regfish.KindUnexpected, Message: fmt.Sprintf("more than %d certificates share a name with the request, which is more than can be recorded before an order", maxBaseline)}
+		}
 		claimed, err := g.claimed(ctx, w.Endpoint, c.ID)
 		if err != nil {
 			return nil, err
@@ -328,6 +335,9 @@ func (g *Gatherer) baseline(ctx context.Context, vendor Vendor, cr *cmapi.Certif
 	}
 	return b, nil
 }
+
+// maxBaseline is the most ids that an attempt can record.
+const maxBaseline = 1000
 
 // candidate reads what there is to know about a certificate that no purchase holds;
 // nil if one holds it by now.

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/pki"
@@ -87,6 +88,7 @@ func (r *Resolver) Resolve(ctx context.Context, p *v1alpha1.RegfishPurchase, pau
 		return nil, nil, 0, err
 	}
 	s.follow = now.Add(pause)
+	s.readable(p, now)
 	s.Finding, s.Found = s.find(p, now)
 	if err := r.settle(ctx, p, s); err != nil {
 		return nil, nil, 0, err
@@ -96,6 +98,17 @@ func (r *Resolver) Resolve(ctx context.Context, p *v1alpha1.RegfishPurchase, pau
 		next = s.follow
 	}
 	return new(s.Search), s.issuer, max(time.Second, next.Sub(now)), nil
+}
+
+// readable notes since when the certificate that is followed is issued and not there to be
+// read.
+func (s *search) readable(p *v1alpha1.RegfishPurchase, now time.Time) {
+	switch c := choose(p, s.Candidates); {
+	case c == nil || pending(c.Certificate):
+		s.Unread = time.Time{}
+	case s.Unread.IsZero():
+		s.Unread = now
+	}
 }
 
 // of returns what is remembered of the search for the order of p.
@@ -198,16 +211,26 @@ func (s *search) failed(gap string, now time.Time, settle time.Duration, err err
 // examine judges what a reading of the account shows.
 func (r *Resolver) examine(ctx context.Context, vendor Vendor, p *v1alpha1.RegfishPurchase, s *search, list account, now time.Time) error {
 	held, rows := heldIDs(p, list.ledger), list.rows
-	// What was in the list once and is not any more is asked for by its id: lists that
-	// differ from one time to the next show nothing by what they lack.
-	for _, c := range s.Candidates {
-		if !list.ids[c.Certificate.ID] {
-			rows = append(rows, regfish.Certificate{ID: c.Certificate.ID})
-		}
-	}
-	candidates, err := r.candidates(ctx, vendor, p, rows, held)
+	candidates, blank, err := r.candidates(ctx, vendor, p, rows, held)
 	if err != nil {
 		return err
+	}
+	// What was in the list once and is not any more is asked for by its id: lists that
+	// differ from one time to the next show nothing by what they lack. What cannot be read
+	// by its id either is not forgotten: it was there, and may have been the order.
+	for _, seen := range s.Candidates {
+		if list.ids[seen.Certificate.ID] {
+			continue
+		}
+		again, _, err := r.candidates(ctx, vendor, p, []regfish.Certificate{{ID: seen.Certificate.ID}}, held)
+		if err != nil {
+			return err
+		}
+		if len(again) == 0 && !held[seen.Certificate.ID] && !knownBefore(p, seen.Certificate.ID) {
+			seen.Gone = true
+			again = []Candidate{seen}
+		}
+		candidates = append(candidates, again...)
 	}
 	if candidates, err = r.disprove(ctx, p, candidates); err != nil {
 		return err
@@ -215,7 +238,11 @@ func (r *Resolver) examine(ctx context.Context, vendor Vendor, p *v1alpha1.Regfi
 	if s.Writer, err = r.writer(ctx, p, now.Sub(s.Begun)); err != nil {
 		return err
 	}
-	s.Candidates, s.Gap = candidates, list.gap(p, list.ledger, r.SettleTime, now)
+	s.Candidates = candidates
+	s.Gap, s.Strange = list.gap(p, list.ledger, r.SettleTime, now)
+	if blank != "" && s.Gap == "" {
+		s.Gap = fmt.Sprintf("the list has %s, of which regfish does not say for what names it is", regfish.Sanitise(blank, 64))
+	}
 	s.Readings++
 	if s.Gap == "" {
 		s.Counted++
@@ -226,7 +253,11 @@ func (r *Resolver) examine(ctx context.Context, vendor Vendor, p *v1alpha1.Regfi
 		pause = min(max(pause, age/8), max(pause, lastLook))
 	}
 	s.next = now.Add(pause)
-	return r.Spender.markDuplicates(ctx, vendor, list.rows, list.ledger)
+	if err := r.Spender.markDuplicates(ctx, vendor, list.rows, list.ledger); err != nil {
+		// What is wrong with another order is no reason not to look for this one.
+		log.FromContext(ctx).Error(err, "orders that may be duplicates are left to the next reading")
+	}
+	return nil
 }
 
 // heldIDs are the ids that purchases other than p hold at its endpoint.
@@ -241,8 +272,9 @@ func heldIDs(p *v1alpha1.RegfishPurchase, ledger []v1alpha1.RegfishPurchase) map
 }
 
 // candidates are the rows that may be the order of p, with the certificates of those
-// that are issued, by id.
-func (r *Resolver) candidates(ctx context.Context, vendor Vendor, p *v1alpha1.RegfishPurchase, rows []regfish.Certificate, held map[string]bool) ([]Candidate, error) {
+// that are issued, by id. blank is a row that may be anything: it shows no names, and its id
+// does not either.
+func (r *Resolver) candidates(ctx context.Context, vendor Vendor, p *v1alpha1.RegfishPurchase, rows []regfish.Certificate, held map[string]bool) (_ []Candidate, blank string, _ error) {
 	found := map[string]Candidate{}
 	var catalogue []regfish.Product
 	for _, c := range rows {
@@ -252,11 +284,12 @@ func (r *Resolver) candidates(ctx context.Context, vendor Vendor, p *v1alpha1.Re
 		if len(c.Names()) == 0 {
 			// A row without names says nothing about its names; the id does.
 			whole, err := vendor.Certificate(ctx, c.ID)
-			if regfish.KindOf(err) == regfish.KindNotFound {
+			if regfish.KindOf(err) == regfish.KindNotFound || (err == nil && len(whole.Names()) == 0) {
+				blank = c.ID
 				continue
 			}
 			if err != nil {
-				return nil, fmt.Errorf("read %s: %w", regfish.Sanitise(c.ID, 64), err)
+				return nil, "", fmt.Errorf("read %s: %w", regfish.Sanitise(c.ID, 64), err)
 			}
 			c = whole
 		}
@@ -266,7 +299,7 @@ func (r *Resolver) candidates(ctx context.Context, vendor Vendor, p *v1alpha1.Re
 		if c.Product != p.Spec.SKU && catalogue == nil {
 			var err error
 			if catalogue, err = vendor.Products(ctx); err != nil {
-				return nil, fmt.Errorf("read the catalogue: %w", err)
+				return nil, "", fmt.Errorf("read the catalogue: %w", err)
 			}
 		}
 		if otherProduct(p, c, catalogue) {
@@ -274,11 +307,11 @@ func (r *Resolver) candidates(ctx context.Context, vendor Vendor, p *v1alpha1.Re
 		}
 		leaf, err := leafOf(ctx, vendor, c)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		found[c.ID] = Candidate{Certificate: c, Leaf: leaf}
 	}
-	return slices.SortedFunc(maps.Values(found), func(a, b Candidate) int { return cmp.Compare(a.Certificate.ID, b.Certificate.ID) }), nil
+	return slices.SortedFunc(maps.Values(found), func(a, b Candidate) int { return cmp.Compare(a.Certificate.ID, b.Certificate.ID) }), blank, nil
 }
 
 // disprove records which candidates have another key than p, and returns the others.
@@ -287,11 +320,13 @@ func (r *Resolver) disprove(ctx context.Context, p *v1alpha1.RegfishPurchase, ca
 	var left []Candidate
 	var ids []string
 	for _, c := range candidates {
-		if disproves(p, c.Leaf) && len(last.DisprovedIDs)+len(ids) < maxDisproved && recordable(c.Certificate.ID) {
-			ids = append(ids, c.Certificate.ID)
+		if !disproves(p, c.Leaf) {
+			left = append(left, c)
 			continue
 		}
-		left = append(left, c)
+		if len(last.DisprovedIDs)+len(ids) < maxDisproved && recordable(c.Certificate.ID) {
+			ids = append(ids, c.Certificate.ID)
+		}
 	}
 	if len(ids) == 0 {
 		return left, nil
@@ -356,9 +391,19 @@ func (r *Resolver) settle(ctx context.Context, p *v1alpha1.RegfishPurchase, s *s
 	switch s.Finding {
 	case Proved:
 		id := s.Found.Certificate.ID
+		held, err := r.Spender.claimed(ctx, p.Spec.Endpoint, id)
+		if err != nil {
+			return err
+		}
+		if held {
+			// Another purchase took it meanwhile. One id is one order.
+			s.Candidates = slices.DeleteFunc(s.Candidates, func(c Candidate) bool { return c.Certificate.ID == id })
+			s.Finding, s.Found = s.find(p, at.Time)
+			return nil
+		}
 		return r.write(ctx, p, func(p *v1alpha1.RegfishPurchase) {
 			resolve(lastUnresolved(p), v1alpha1.Resolution{
-				Result: v1alpha1.ResolutionAdopted, CertificateID: id, Time: at, Message: "its key is that of the signing request, and it was issued after the order was sent.",
+				Result: v1alpha1.ResolutionAdopted, CertificateID: id, Proved: true, Time: at, Message: "its key is that of the signing request, and it was issued after the order was sent.",
 			})
 			p.Spec.CertificateID = id
 		})

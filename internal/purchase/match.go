@@ -67,7 +67,8 @@ func choose(p *v1alpha1.RegfishPurchase, candidates []Candidate) *Candidate {
 	for i := range candidates {
 		c := &candidates[i]
 		names := pki.ExactNames("", c.Certificate.Names())
-		if ended(c.Certificate) || !fits(p, names) {
+		// A certificate that can be read proves what it is, or that it is not known.
+		if c.Gone || c.Leaf != nil || ended(c.Certificate) || !fits(p, names) {
 			continue
 		}
 		fitting = append(fitting, c)

@@ -20,6 +20,12 @@ const (
 	// blindFor is for how long readings that show nothing are made before a person is
 	// asked.
 	blindFor = 24 * time.Hour
+	// triedFor is for how long a process tries itself before it asks for what others could
+	// not see either.
+	triedFor = time.Hour
+	// unreadFor is for how long a certificate that is issued may not be there to be read
+	// before it is not taken for the order any more.
+	unreadFor = time.Hour
 )
 
 // Search is what looking for the order of a purchase has come to so far.
@@ -32,6 +38,11 @@ type Search struct {
 	Readings, Counted int
 	// Blind is since when no reading would have shown it.
 	Blind time.Time
+	// Strange says that the last reading may be of another account than the order's.
+	Strange bool
+	// Unread is since when the certificate that is followed is issued and cannot be read;
+	// zero if it is not so.
+	Unread time.Time
 	// Gap is why the last reading, or the last attempt at one, does not count.
 	Gap string
 	// Writer is the process that may still be sending the order; empty if it is gone.
@@ -67,7 +78,7 @@ func (s Search) find(p *v1alpha1.RegfishPurchase, now time.Time) (Finding, *Cand
 	if i := slices.IndexFunc(s.Candidates, func(c Candidate) bool { return recordable(c.Certificate.ID) && proves(p, c.Leaf) }); i >= 0 {
 		return Proved, &s.Candidates[i]
 	}
-	if c := choose(p, s.Candidates); c != nil {
+	if c := choose(p, s.Candidates); c != nil && !s.Strange && (s.Unread.IsZero() || now.Sub(s.Unread) < unreadFor) {
 		return Followed, c
 	}
 	settled := !now.Before(s.Until)
@@ -81,10 +92,20 @@ func (s Search) find(p *v1alpha1.RegfishPurchase, now time.Time) (Finding, *Cand
 		return Searching, nil
 	case settled && s.Counted >= looks && s.Gap == "" && s.Writer == "":
 		return NotFound, nil
-	case now.Sub(s.Blind) >= blindFor || (s.Writer != "" && now.Sub(s.Begun) >= blindFor):
+	case s.blind(p, now) >= blindFor || (s.Writer != "" && now.Sub(s.Begun) >= blindFor):
 		return Undecided, nil
 	}
 	return Searching, nil
+}
+
+// blind returns for how long nothing was seen that counts. A process that has not seen
+// anything itself goes by when the order was begun, once it has tried for a while: a process
+// that lives for less than a day would never ask. A clock that is wrong only asks too early.
+func (s Search) blind(p *v1alpha1.RegfishPurchase, now time.Time) time.Duration {
+	if s.Counted == 0 && now.Sub(s.Begun) >= triedFor {
+		return max(now.Sub(s.Blind), now.Sub(firstUnresolved(p)))
+	}
+	return now.Sub(s.Blind)
 }
 
 // accepted reports whether regfish said that it took the order of an attempt of p, but

@@ -19,14 +19,28 @@ import (
 // maxNamed is the most candidates that a message names.
 const maxNamed = 5
 
+// asOurs marks the condition of an order that is followed and not proved yet.
+const asOurs = "it is followed as this purchase's"
+
+// ofAnother reports whether the status of p may describe an order that was followed as the
+// purchase's and is not any more. Nothing of that may be left: its records would be set and
+// its page opened as if they were ours.
+func ofAnother(p *v1alpha1.RegfishPurchase) bool {
+	if p.Spec.CertificateID == "" {
+		return phaseOf(p) != phaseUnresolved
+	}
+	placed := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionPlaced)
+	return placed != nil && strings.Contains(placed.Message, asOurs)
+}
+
 // seek says whether the order of p, whose outcome is unknown, stands at regfish.
 func seek(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation) {
 	before := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionPlaced)
 	switch {
 	case o.followed() != nil:
 		set(s, v1alpha1.ConditionPlaced, metav1.ConditionTrue, v1alpha1.ReasonAdopted, fmt.Sprintf(
-			"order %s was found in the account and has the names of attempt %d, whose answer was lost; it is followed as this purchase's, which its key has to prove once it is issued.",
-			regfish.Sanitise(o.followed().ID, 64), lastUnresolved(p).Number))
+			"order %s was found in the account and has the names of attempt %d, whose answer was lost; %s, which its key has to prove once it is issued.",
+			regfish.Sanitise(o.followed().ID, 64), lastUnresolved(p).Number, asOurs))
 	case o.Search != nil:
 		set(s, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, unknownOutcome(p)+searchMessage(p, o.Search))
 	case before != nil && (about(before, p) || before.Reason == v1alpha1.ReasonAdopted):
@@ -93,7 +107,11 @@ func decide(p *v1alpha1.RegfishPurchase) string {
 func named(candidates []Candidate) string {
 	var names []string
 	for _, c := range candidates[:min(len(candidates), maxNamed)] {
-		names = append(names, fmt.Sprintf("%s (%s)", regfish.Sanitise(c.Certificate.ID, 64), regfish.Sanitise(c.Certificate.Status, 32)))
+		status := regfish.Sanitise(c.Certificate.Status, 32)
+		if c.Gone {
+			status += ", not in the account any more"
+		}
+		names = append(names, fmt.Sprintf("%s (%s)", regfish.Sanitise(c.Certificate.ID, 64), status))
 	}
 	if more := len(candidates) - maxNamed; more > 0 {
 		names = append(names, fmt.Sprintf("and %d more", more))

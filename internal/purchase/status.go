@@ -64,6 +64,9 @@ func Observe(p *v1alpha1.RegfishPurchase, o Observation) v1alpha1.PurchaseStatus
 	s := *p.Status.DeepCopy()
 	if o.Search != nil {
 		o.Vendor = o.followed()
+	}
+	fresh := o.Search != nil || ofAnother(p)
+	if fresh {
 		s = v1alpha1.PurchaseStatus{Conditions: s.Conditions}
 	}
 	if o.Vendor != nil {
@@ -74,7 +77,7 @@ func Observe(p *v1alpha1.RegfishPurchase, o Observation) v1alpha1.PurchaseStatus
 	} else {
 		place(&s, p, o)
 		hold(&s, p, o)
-		action(&s, o)
+		action(&s, o, fresh)
 		issue(&s, p, o)
 	}
 	s.State = stateOf(s.Conditions, s.DCV, s.Vendor)
@@ -274,8 +277,8 @@ func hold(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation
 		case o.Search != nil && o.Search.Finding == Undecided:
 			set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonAmbiguousOutcome, unknownOutcome(p)+searchMessage(p, o.Search))
 			return
-		case o.Search == nil && before != nil && before.Status == metav1.ConditionTrue && about(before, p):
-			// A process that has just started did not look yet.
+		case (o.Search == nil || o.Search.Finding == Searching) && before != nil && before.Status == metav1.ConditionTrue && about(before, p):
+			// A process that has just started did not look yet, or not as often.
 			return
 		case o.Search == nil && accepted(p):
 			set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonAmbiguousOutcome, unknownOutcome(p)+". "+decide(p))
@@ -298,11 +301,13 @@ func hold(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation
 	set(s, v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonNotHeld, "nobody has to decide.")
 }
 
-func action(s *v1alpha1.PurchaseStatus, o Observation) {
+// action says whether a person has to act at regfish. fresh says that what stood there may be
+// of another order.
+func action(s *v1alpha1.PurchaseStatus, o Observation, fresh bool) {
 	before := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionActionRequired)
 	switch {
 	case o.Vendor == nil:
-		if before == nil || o.Search != nil {
+		if before == nil || fresh {
 			set(s, v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonNotRequired, "nobody has to act at regfish.")
 		}
 	case o.Vendor.ActionRequired && pending(*o.Vendor):
