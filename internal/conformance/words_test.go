@@ -26,7 +26,7 @@ type word struct {
 }
 
 var (
-	kinds    = []string{"Condition", "Reason", "State", "Event", "Action", "Outcome", "Label"}
+	kinds    = []string{"Condition", "Reason", "State", "Event", "Action", "Outcome", "Resolution", "Annotation", "Label"}
 	reasonOf = regexp.MustCompile(`^Reasons of (\w+)`)
 	surfaces = regexp.MustCompile(`^\w+ surfaces (when|while|on|as) `)
 )

@@ -6,6 +6,7 @@ package operator_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,28 @@ func (w *world) annotate(o client.Object, key, value string) {
 	if err := w.Client.Patch(w.t.Context(), o, client.MergeFrom(before)); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// runbook runs the command with which the section of the runbook decides, with the given
+// words in the place of those in capitals.
+func (w *world) runbook(section, decision string, words ...string) {
+	w.t.Helper()
+	text, err := os.ReadFile("../../docs/runbook.md")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "\n## "+section+"\n")
+	if !found {
+		w.t.Fatalf("the runbook has no section %s", section)
+	}
+	rest, _, _ = strings.Cut(rest, "\n## ")
+	for line := range strings.Lines(rest) {
+		if strings.HasPrefix(line, "kubectl annotate ") && strings.Contains(line, decision) {
+			w.t.Log(w.Kubectl(strings.NewReplacer(append(words, "-n regfish-issuer", "-n "+w.ledger)...).Replace(line)))
+			return
+		}
+	}
+	w.t.Fatalf("section %s of the runbook has no command for %s", section, decision)
 }
 
 // decided waits until an event on the purchase says what came of a decision.
@@ -95,6 +118,7 @@ func TestPersonLicensesARetry(t *testing.T) {
 	w.decided(p, v1alpha1.EventDecisionVoid, "attempt 7 is not the last one, which is attempt 1.")
 	w.order("www", "is still resolving", inState(v1alpha1.StateResolving))
 
+	w.runbook("AmbiguousOutcome", "=retry:", "PURCHASE", p.Name, "ATTEMPT", "1")
 	stop := w.gitOps(p.Name, "retry:1")
 	w.decided(p, v1alpha1.EventDecided, "a person licensed one more attempt after attempt 1.")
 	w.answered(cr, cmapi.CertificateRequestReasonIssued)
@@ -142,7 +166,7 @@ func TestPersonAdopts(t *testing.T) {
 	w.annotate(p, v1alpha1.AnnotationResolve, "adopt:NOSUCHID")
 	w.decided(p, v1alpha1.EventDecisionVoid, "the account has no NOSUCHID.")
 	id := w.vendor.Purchases()[0].ID
-	w.annotate(w.only("is there", func(*v1alpha1.RegfishPurchase) bool { return true }), v1alpha1.AnnotationResolve, "adopt:"+id)
+	w.runbook("AmbiguousOutcome", "=adopt:", "PURCHASE", p.Name, ":ID", ":"+id)
 	w.decided(p, v1alpha1.EventDecided, "a person decided that "+id+" is the order of this purchase.")
 	w.answered(cr, cmapi.CertificateRequestReasonIssued)
 	w.adopted()
@@ -162,7 +186,7 @@ func TestPersonGivesUp(t *testing.T) {
 	cr := w.request("www-1", mods...)
 	w.order("www-1", "is resolving", inState(v1alpha1.StateResolving))
 	p := w.only("is resolving", func(p *v1alpha1.RegfishPurchase) bool { return p.Status.State == v1alpha1.StateResolving })
-	w.annotate(p, v1alpha1.AnnotationResolve, "abandon")
+	w.runbook("AmbiguousOutcome", "=abandon", "PURCHASE", p.Name)
 	w.decided(p, v1alpha1.EventDecided, "a person gave this purchase up")
 	w.answered(cr, cmapi.CertificateRequestReasonFailed)
 	w.only("has ended", func(p *v1alpha1.RegfishPurchase) bool { return p.Status.State == v1alpha1.StateEnded })
@@ -177,7 +201,7 @@ func TestPersonGivesUp(t *testing.T) {
 	}
 	w.annotate(plan, v1alpha1.AnnotationResolve, "retry:1")
 	w.decided(plan, v1alpha1.EventDecisionVoid, "retry says nothing on a plan")
-	w.annotate(w.plan(), v1alpha1.AnnotationResolve, "purchase")
+	w.runbook("PreviousOrderFailed", "=purchase", "PURCHASE", w.plan().Name)
 	w.answered(again, cmapi.CertificateRequestReasonIssued)
 	var licensed v1alpha1.RegfishPurchase
 	for _, p := range w.purchases() {
@@ -230,11 +254,7 @@ func TestPersonDecidesOnAnUnclaimedOrder(t *testing.T) {
 			w.run()
 			cr := w.request("www", mods...)
 			w.order("www", "is held", heldFor(v1alpha1.ReasonUnclaimedOrder))
-			text := decision
-			if decision == "adopt" {
-				text = "adopt:" + id
-			}
-			w.annotate(w.plan(), v1alpha1.AnnotationResolve, text)
+			w.runbook("UnclaimedOrder", "="+decision, "PURCHASE", w.plan().Name, ":ID", ":"+id)
 			w.order("www", "goes on", inState(v1alpha1.StateValidating))
 			w.vendor.SetIssueDelay(0)
 			w.answered(cr, cmapi.CertificateRequestReasonIssued)
@@ -321,11 +341,7 @@ func TestRecordOfAnotherClusterIsTakenOver(t *testing.T) {
 	if n := w.vendor.Calls()[string(simulator.EndpointGet)]; n != asked {
 		t.Errorf("regfish was asked %d times about an order of another cluster", n-asked)
 	}
-	issuer := &v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: w.cluster}}
-	if err := w.get(issuer); err != nil {
-		t.Fatal(err)
-	}
-	w.annotate(issuer, v1alpha1.AnnotationTakeover, "another-cluster")
+	w.runbook("OtherCluster", "/takeover=", "ISSUER", w.cluster, "CLUSTER", "another-cluster")
 	w.decided(restored, v1alpha1.EventDecided, "takes this purchase over from the cluster another-cluster")
 	w.vendor.SetIssueDelay(0)
 	w.answered(cr, cmapi.CertificateRequestReasonIssued)

@@ -5,6 +5,9 @@ package testenv
 
 import (
 	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -33,4 +36,27 @@ func writeKubeconfig(path string, config *rest.Config) error {
 		return fmt.Errorf("write kubeconfig: %w", err)
 	}
 	return nil
+}
+
+// Kubectl runs a kubectl command line, as an administrator, and returns what it says. The test fails if the command does.
+func (e *Env) Kubectl(command string) string {
+	e.t.Helper()
+	assets, err := Assets()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	kubeconfig := filepath.Join(e.t.TempDir(), "kubeconfig")
+	if err := shared.plane.WriteKubeconfig(kubeconfig); err != nil {
+		e.t.Fatal(err)
+	}
+	words := strings.Fields(command)
+	if len(words) == 0 || words[0] != "kubectl" {
+		e.t.Fatalf("%q is no command of kubectl", command)
+	}
+	cmd := exec.Command(filepath.Join(assets, words[0]), append(words[1:], "--kubeconfig", kubeconfig)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		e.t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	return string(out)
 }
