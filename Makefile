@@ -7,15 +7,27 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
-MODULES := . hack/kube hack/tools
+MODULES := . hack/helm hack/kube hack/tools
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
 FUZZTIME ?= 10s
+
+# Without -buildvcs the state of the working tree would be in the bytes.
+BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
+ARCH ?= $(shell go env GOARCH)
+TARGET ?= controller
+IMAGE ?= registry.example.com/$(if $(filter simulator,$(TARGET)),regfish-simulator,regfish-issuer):dev
 
 GOLANGCI_LINT := bin/tools/golangci-lint-kube-api-linter
 CONTROLLER_GEN := bin/tools/controller-gen
 
-# Whoever brings Kubernetes test binaries along does not have to build them.
+# Whoever brings Kubernetes test binaries along does not have to build them. K8S names
+# a version to build instead of the pinned one.
+KUBE := bin/kube$(if $(K8S),-$(K8S))
 ASSETS := $(if $(KUBEBUILDER_ASSETS),,kube)
+ifdef K8S
+ASSETS := kube
+export KUBEBUILDER_ASSETS := $(CURDIR)/$(KUBE)
+endif
 
 ##@ Set up
 
@@ -28,7 +40,8 @@ help: ## Show this text.
 
 .PHONY: kube
 kube: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl into bin/kube; minutes once, then nothing.
-	@hack/kube/build.sh
+##+ K8S=1.34.4 builds and uses another version of Kubernetes, here and in every target below.
+	@K8S=$(K8S) hack/kube/build.sh $(KUBE)
 
 .PHONY: tools
 tools: ## Build the pinned linter and code generator into bin/tools.
@@ -36,17 +49,33 @@ tools: ## Build the pinned linter and code generator into bin/tools.
 		sigs.k8s.io/controller-tools/cmd/controller-gen \
 		sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter
 
+.PHONY: helm
+helm: ## Build the pinned Helm into bin/helm and fetch the CRDs of the Prometheus operator; minutes once, then nothing.
+	@hack/build.sh hack/helm bin/helm helm.sh/helm/v4/cmd/helm
+	@go -C hack/helm mod download github.com/prometheus-operator/prometheus-operator
+
 ##@ Develop
 
 .PHONY: generate
-generate: tools ## Write deepcopy functions, CRDs and the controller's role from the Go code.
+generate: tools ## Write deepcopy functions, CRDs and the controller's role from the Go code, and what the chart has of them.
 	$(CONTROLLER_GEN) object:headerFile=hack/header.txt paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=regfish-issuer-controller paths=./internal/... paths=./cmd/... output:rbac:dir=config/rbac
+	go run ./hack/chart
 
 .PHONY: build
 build: ## Build the controller and the simulator into bin.
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/...
+	$(BUILD) -o bin/ ./cmd/...
+
+.PHONY: binaries
+binaries: ## Build the binaries for an image into bin/image.
+	GOOS=linux GOARCH=$(ARCH) $(BUILD) -o bin/image/linux-$(ARCH)/ ./cmd/...
+
+.PHONY: image
+image: binaries ## Build a container image with docker, podman or buildah.
+##+ IMAGE= names it; TARGET=controller|simulator chooses what is in it (controller).
+##+ ARCH=amd64|arm64 chooses the platform; ARCHIVE= also writes it to a file.
+	@VERSION=$(VERSION) hack/image.sh $(TARGET) $(ARCH) $(IMAGE) $(ARCHIVE)
 
 .PHONY: demo
 demo: $(ASSETS) ## Turn a Certificate into a Secret on a real control plane.
@@ -59,8 +88,17 @@ demo: $(ASSETS) ## Turn a Certificate into a Secret on a real control plane.
 ##@ Prove
 
 .PHONY: test
-test: $(ASSETS) ## Run all tests with the race detector, in random order. A skipped test is a failure.
+test: $(ASSETS) helm ## Run all tests with the race detector, in random order. A skipped test is a failure.
 	@go run ./hack/gotest -race -shuffle=on -timeout=20m ./...
+
+.PHONY: chart
+chart: $(ASSETS) helm ## Lint, render, install, upgrade, attack and uninstall the Helm chart on a real API server.
+##+ UPDATE=1 writes its golden files anew: look at what changed before you commit it.
+	@go run ./hack/gotest -race -shuffle=on -timeout=15m ./hack/chart $(if $(UPDATE),-update)
+
+.PHONY: reproducible
+reproducible: ## Build the binaries twice with empty caches, and compare them. Minutes.
+	@hack/reproducible.sh $(ARCH)
 
 .PHONY: fuzz
 fuzz: $(ASSETS) ## Run every fuzz target for FUZZTIME (10s).

@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	// The roots of public authorities, where the system has none: an image holds
+	// nothing but this program.
+	_ "golang.org/x/crypto/x509roots/fallback"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -53,7 +56,8 @@ func run(args []string) error {
 	flags.StringVar(&namespaces, "namespaces", "", "comma-separated namespaces whose requests are served (default: all)")
 	flags.StringVar(&endpoints, "allowed-endpoints", "https://api.regfish.com", "comma-separated endpoints that an issuer's spec.url may name")
 	flags.StringVar(&hosts, "console-hosts", "", "comma-separated hosts whose pages may be shown as completion URLs, beside those under an endpoint's own domain")
-	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8080", "address of the metrics endpoint; 0 for none")
+	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8443", "address of the metrics endpoint, which speaks TLS and asks the API server who may get /metrics; 0 for none")
+	flags.StringVar(&o.MetricsCertDir, "metrics-cert-dir", "", "folder with tls.crt and tls.key of the metrics endpoint (default: a certificate that is made at start and signed by nobody)")
 	flags.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 for none")
 	flags.BoolVar(&o.LeaderElection, "leader-elect", true, "elect a leader; switch it off only where there can never be a second process")
 	flags.IntVar(&o.Concurrency, "concurrency", 16, "how many objects of each kind are worked on at once; an order that is being sent takes a place until regfish answers")

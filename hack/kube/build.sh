@@ -2,15 +2,41 @@
 # Copyright The regfish-issuer Authors
 # SPDX-License-Identifier: Apache-2.0
 #
-# Usage: hack/kube/build.sh [OUT]
+# Usage: [K8S=1.34.4] hack/kube/build.sh [OUT]
 #
 # Builds etcd, kube-apiserver, kube-controller-manager and kubectl from source
-# into OUT (bin/kube). The first run takes several minutes.
+# into OUT (bin/kube). The first run takes several minutes. K8S names another version of
+# Kubernetes than the one that this module pins; it gets a module of its own, below bin.
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
 
-version=$(go -C hack/kube list -m -f '{{.Version}}' k8s.io/kubernetes)
+module=hack/kube
+pinned=$(go -C hack/kube list -m -f '{{.Version}}' k8s.io/kubernetes)
+version=${K8S:+v${K8S#v}}
+version=${version:-$pinned}
+if [[ $version != "$pinned" ]]; then
+	module=bin/kube-module-$version
+	mkdir -p "$module"
+	cp -r hack/kube/etcd "$module/"
+	if [[ ! -f $module/go.sum ]]; then
+		# Kubernetes' own go.mod names its staging modules, which other modules know by
+		# a version that follows from Kubernetes'.
+		gomod=$(go -C hack/kube mod download -json "k8s.io/kubernetes@$version" | sed -n 's/.*"GoMod": "\(.*\)".*/\1/p')
+		{
+			printf 'module github.com/regfish/regfish-issuer/hack/kube\n\ngo 1.26.0\n\n'
+			sed -n 's/^godebug default=.*/&/p' hack/kube/go.mod
+			for command in kube-apiserver kube-controller-manager kubectl; do
+				echo "tool k8s.io/kubernetes/cmd/$command"
+			done
+			echo "require k8s.io/kubernetes $version"
+			go -C hack/kube list -m -f 'require {{.Path}} {{.Version}}' go.etcd.io/etcd/server/v3
+			sed -n "s|^[[:space:]]*\(k8s.io/[^ ]*\) => ./staging/.*|replace \1 => \1 v0.${version#v1.}|p" "$gomod"
+		} >"$module/go.mod"
+		go -C "$module" mod tidy
+	fi
+fi
+
 IFS=. read -r major minor _ <<<"${version#v}"
 flags=()
 # Without these the API server calls itself v0.0.0, and what looks at the
@@ -21,7 +47,7 @@ for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 	flags+=("-X $package.gitMinor=$minor")
 done
 
-LDFLAGS="${flags[*]}" hack/build.sh hack/kube "${1:-bin/kube}" \
+LDFLAGS="${flags[*]}" hack/build.sh "$module" "${1:-bin/kube}" \
 	./etcd \
 	k8s.io/kubernetes/cmd/kube-apiserver \
 	k8s.io/kubernetes/cmd/kube-controller-manager \

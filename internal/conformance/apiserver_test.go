@@ -26,7 +26,7 @@ const minManifests = 10
 
 func TestManifestsAreAccepted(t *testing.T) {
 	env := testenv.New(t)
-	all := manifests(t, "config/samples", "config/manager", "config/rbac")
+	all := manifests(t, "config/samples", "config/manager", "config/rbac", "config/simulator")
 	blocks := 0
 	for _, p := range documents(t) {
 		for _, f := range p.fences {

@@ -19,7 +19,7 @@ import (
 var (
 	makeTarget   = regexp.MustCompile(`(?m)^([a-z][a-z-]*):`)
 	makeCommand  = regexp.MustCompile(`(?:^|\s)make((?:\s+[A-Za-z][\w=.-]*)*)`)
-	makeVariable = regexp.MustCompile(`^([A-Z]+)=`)
+	makeVariable = regexp.MustCompile(`^([A-Z][A-Z0-9]*)=`)
 )
 
 func TestMakeCommandsExist(t *testing.T) {

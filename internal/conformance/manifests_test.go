@@ -95,7 +95,7 @@ func TestBindingsBindWhatExists(t *testing.T) {
 	}
 	checked := 0
 	for _, o := range all {
-		if !strings.HasSuffix(o.GetKind(), "Binding") {
+		if !strings.HasSuffix(o.GetKind(), "RoleBinding") {
 			continue
 		}
 		checked++

@@ -66,11 +66,11 @@ func document(t *testing.T, path string) page {
 	return parse(path, string(text))
 }
 
-// documents reads all documents: those beside go.mod and those below docs.
+// documents reads all documents: those beside go.mod, those below docs and the chart's.
 func documents(t *testing.T) []page {
 	t.Helper()
 	var pages []page
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md"} {
+	for _, pattern := range []string{"*.md", "charts/*/*.md", "docs/*.md", "docs/*/*.md"} {
 		paths, err := fs.Glob(os.DirFS(root), pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
@@ -133,6 +134,12 @@ func (r *Resolver) key(ctx context.Context, issuer v1alpha1.Issuer) (regfish.Key
 	name := client.ObjectKey{Namespace: issuer.GetNamespace(), Name: ref.Name}
 	if issuer.Ref().Kind == v1alpha1.KindClusterIssuer {
 		name.Namespace = r.ClusterResourceNamespace
+	}
+	// The client refuses such a name itself, but with an error that would be tried
+	// again for ever, out of the owner's sight.
+	if wrong := validation.NameIsDNSSubdomain(name.Name, false); len(wrong) > 0 {
+		return regfish.Key{}, &Problem{v1alpha1.ReasonSecretNotFound, fmt.Sprintf(
+			"spec.apiKeySecretRef.name: no Secret can be called %q; name one in namespace %q.", name.Name, name.Namespace)}
 	}
 	var secret corev1.Secret
 	switch err := r.Reader.Get(ctx, name, &secret); {

@@ -137,6 +137,10 @@ func TestClientTellsWhatIsWrong(t *testing.T) {
 			reader: api(t, good), issuer: clusterWide(ref), reason: v1alpha1.ReasonSecretNotFound,
 			says: []string{`"regfish-issuer"`},
 		},
+		"a name that leads out of the namespace": {
+			reader: api(t, good), issuer: namespaced(v1alpha1.SecretKeyReference{Name: "../regfish-issuer/regfish-api"}), reason: v1alpha1.ReasonSecretNotFound,
+			says: []string{"spec.apiKeySecretRef.name", `no Secret can be called "../regfish-issuer/regfish-api"`},
+		},
 		"no such key in the Secret": {
 			reader: api(t, secret("shop", "regfish-api", "token", goodKey)), issuer: namespaced(ref), reason: v1alpha1.ReasonSecretNotFound,
 			says: []string{"spec.apiKeySecretRef.key", `no key "api-key"`},

@@ -32,6 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
@@ -46,7 +47,6 @@ import (
 )
 
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get,namespace=regfish-issuer
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update,namespace=regfish-issuer
 
 // LeaseName is the name of the leader election's Lease.
@@ -87,6 +87,9 @@ type Options struct {
 	ConsoleHosts []string
 	// MetricsAddress and ProbeAddress to listen on; "0" for none.
 	MetricsAddress, ProbeAddress string
+	// MetricsCertDir holds tls.crt and tls.key of the metrics endpoint; empty for a
+	// certificate that is made at start and signed by nobody.
+	MetricsCertDir string
 	// LeaderElection is only switched off in tests.
 	LeaderElection bool
 	// Concurrency is how many objects of each kind are worked on at once.
@@ -163,9 +166,14 @@ func newManager(o Options, identity string) (ctrl.Manager, error) {
 	patience := stopPatience
 	lease, renew, retry := leaseDuration, renewDeadline, retryPeriod
 	options := manager.Options{
-		Scheme:                        Scheme(),
-		Cache:                         cacheOptions,
-		Metrics:                       server.Options{BindAddress: o.MetricsAddress},
+		Scheme: Scheme(),
+		Cache:  cacheOptions,
+		// Metrics tell how many orders there are and for whom. They go to those only
+		// whom the API server lets get /metrics.
+		Metrics: server.Options{
+			BindAddress: o.MetricsAddress, SecureServing: true, CertDir: o.MetricsCertDir,
+			FilterProvider: filters.WithAuthenticationAndAuthorization,
+		},
 		HealthProbeBindAddress:        o.ProbeAddress,
 		GracefulShutdownTimeout:       &patience,
 		LeaderElection:                o.LeaderElection,

@@ -33,7 +33,7 @@ type Options struct {
 	// CRDPaths are files or folders with further CRDs. Relative paths start at the module's root.
 	CRDPaths []string
 	// ControllerManager also runs kube-controller-manager, so that deleted namespaces disappear, owned objects are
-	// collected, and quotas are counted.
+	// collected, quotas are counted, and roles are aggregated.
 	ControllerManager bool
 	// AddToScheme adds the types, besides Kubernetes' and cert-manager's, that the clients of New know. May be nil.
 	AddToScheme func(*runtime.Scheme) error
@@ -195,7 +195,7 @@ func (cp *ControlPlane) startControllerManager(assets string) error {
 
 	manager := exec.Command(filepath.Join(assets, "kube-controller-manager"),
 		"--kubeconfig="+kubeconfig,
-		"--controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller,resourcequota-controller",
+		"--controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller,resourcequota-controller,clusterrole-aggregation-controller",
 		"--leader-elect=false",
 		"--secure-port=0", // Nobody asks for its health or its metrics.
 		"--kube-api-qps=500", "--kube-api-burst=1000",
