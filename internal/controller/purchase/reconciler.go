@@ -79,13 +79,29 @@ type Reconciler struct {
 // New returns a Reconciler.
 func New(o Options) *Reconciler { return &Reconciler{Options: o} }
 
+// takenBack lets through that more is expected of regfish again: whoever fetches a
+// certificate may learn that it is not there after all, and nothing else would make a
+// purchase that was at rest be looked at.
+var takenBack = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	DeleteFunc:  func(event.DeleteEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		return purchase.Resting(e.ObjectOld.(*v1alpha1.RegfishPurchase)) && !purchase.Resting(e.ObjectNew.(*v1alpha1.RegfishPurchase))
+	},
+}
+
+// wakes are the changes of a purchase that make it be looked at. Its own writes of
+// status need no answer.
+var wakes = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, takenBack)
+
 // Register adds the reconciler to the manager. An order that goes wakes its
 // purchase, which may be wanted by nobody now, and an annotation is how a person
 // decides.
 func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("regfishpurchase").
-		For(&v1alpha1.RegfishPurchase{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		For(&v1alpha1.RegfishPurchase{}, builder.WithPredicates(wakes)).
 		Watches(&v1alpha1.RegfishIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ofIssuer), builder.WithPredicates(predicate.AnnotationChangedPredicate{})).
 		Watches(&v1alpha1.RegfishClusterIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ofIssuer), builder.WithPredicates(predicate.AnnotationChangedPredicate{})).
 		Watches(&v1alpha1.RegfishOrder{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {

@@ -1,0 +1,75 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package purchase
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+var noon = time.Date(2026, time.June, 1, 12, 0, 0, 0, time.UTC)
+
+// bought is a purchase of which regfish says what c says.
+func bought(c regfish.Certificate) *v1alpha1.RegfishPurchase {
+	at := metav1.NewMicroTime(noon)
+	p := &v1alpha1.RegfishPurchase{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ledger", Name: "a1ef6328868614ab-1", Generation: 2},
+		Spec: v1alpha1.PurchaseSpec{RecordVersion: v1alpha1.RecordVersion, Number: 1, CertificateID: "C1", Attempts: []v1alpha1.Attempt{
+			{Number: 1, Time: at, Outcome: &v1alpha1.Outcome{Result: v1alpha1.OutcomeAccepted, Time: at}},
+		}},
+	}
+	p.Status = purchase.Observe(p, purchase.Observation{Vendor: &c, RequestLive: true})
+	return p
+}
+
+// reconciler is one over a ledger that holds p.
+func reconciler(t *testing.T, p *v1alpha1.RegfishPurchase) (*Reconciler, client.Client) {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	api := fake.NewClientBuilder().WithScheme(scheme).WithObjects(p).WithStatusSubresource(p).WithTypeConverters(managedfields.NewDeducedTypeConverter()).Build()
+	s := &purchase.Spender{Gatherer: purchase.Gatherer{Live: api, Ledger: "ledger", ClusterUID: "here"}, Client: api, Clock: clocktesting.NewFakePassiveClock(noon), Writer: v1alpha1.Writer{StartNonce: "one"}}
+	return New(Options{Client: api, Spender: s, Resolver: &purchase.Resolver{Spender: s, Cache: api, SettleTime: purchase.DefaultSettleTime}, Clock: s.Clock, Look: DefaultLook}), api
+}
+
+// A purchase that is issued is at rest. Whoever fetches its certificate may learn that
+// regfish does not deliver it after all, and from then on it is looked at again: it is
+// paid for.
+func TestWhatIsTakenBackIsLookedAtAgain(t *testing.T) {
+	delivered := regfish.Certificate{ID: "C1", Status: regfish.StatusIssued, CertificatePEMAvailable: true}
+	undelivered := regfish.Certificate{ID: "C1", Status: regfish.StatusIssued}
+	p := bought(delivered)
+	r, _ := reconciler(t, p)
+	got, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(p)})
+	if err != nil || got.RequeueAfter != 0 {
+		t.Fatalf("a purchase at rest is looked at again after %s: %v", got.RequeueAfter, err)
+	}
+	for name, tt := range map[string]struct {
+		before, after regfish.Certificate
+		wakes         bool
+	}{
+		"it is not delivered after all": {delivered, undelivered, true},
+		"it is issued":                  {undelivered, delivered, false},
+		"nothing has changed":           {undelivered, undelivered, false},
+	} {
+		if got := wakes.Update(event.UpdateEvent{ObjectOld: bought(tt.before), ObjectNew: bought(tt.after)}); got != tt.wakes {
+			t.Errorf("%s: the purchase is looked at: %v", name, got)
+		}
+	}
+}
