@@ -58,9 +58,12 @@ func otherCluster(f Facts) (Decision, bool) {
 		return Decision{}, false
 	}
 	return Decision{
-		Step: StepHold, Reason: v1alpha1.ReasonOtherCluster,
-		Message: fmt.Sprintf("the cluster %s made RegfishPurchase %s for the same names and holds it. If that cluster does not run any more, its purchases are taken over with an annotation on their issuer, which that purchase names. %s",
-			holder(p), p.Name, howToDecide(f.Want, "purchase to buy without regard to it")),
+		Step: StepHold, Purchase: p, Reason: v1alpha1.ReasonOtherCluster, LookAgain: wakeUp,
+		questions: []question{{
+			cause:  fmt.Sprintf("the cluster %s made RegfishPurchase %s for the same names and holds it.", holder(p), p.Name),
+			advice: "If that cluster does not run any more, its purchases are taken over with an annotation on their issuer, which that purchase names.",
+			verbs:  "purchase to buy without regard to it",
+		}},
 	}, true
 }
 

@@ -60,6 +60,78 @@ func decisionOn(p *v1alpha1.RegfishPurchase) (d *decision, why string) {
 	return nil, fmt.Sprintf("%q is none of adopt:<id>, retry:<attempt>, purchase and abandon.", regfish.Sanitise(text, 64))
 }
 
+// question is one thing that a person is asked before anything is bought.
+type question struct {
+	// cause is what is held for. A decision covers it only if the plan showed it, so it
+	// says all that matters, in few words, and nothing that changes by itself.
+	cause string
+	// advice helps a person to find out what to decide.
+	advice string
+	// verbs say what can be decided.
+	verbs string
+}
+
+// maxCause bounds one cause, in bytes, so that a message shows all causes whole.
+const maxCause = 320
+
+// ask puts everything that is held for into one hold: what is decided on it covers
+// all that it shows. It is held for the first of the reasons, and looked at again as
+// soon as the first of them may be gone.
+func (f Facts) ask(holds []Decision) Decision {
+	hold := holds[0]
+	hold.questions = nil
+	var causes, advice []string
+	for _, d := range holds {
+		if hold.LookAgain == 0 || d.LookAgain > 0 && d.LookAgain < hold.LookAgain {
+			hold.LookAgain = d.LookAgain
+		}
+		for _, q := range d.questions {
+			q.cause = regfish.Sanitise(q.cause, maxCause)
+			if slices.Contains(causes, q.cause) {
+				continue
+			}
+			hold.questions = append(hold.questions, q)
+			causes, advice = append(causes, q.cause), append(advice, q.advice)
+		}
+	}
+	if shown := f.shown(); f.Baseline == nil && shown != nil && hold.covered(shown) {
+		// The account was not asked this time. What it showed before stays shown, or
+		// whoever decides now would have to decide once more after it was asked.
+		hold.Reason, hold.Message = shown.Reason, shown.Message
+		return hold
+	}
+	// What is in the account is asked about last, and can be decided in more ways.
+	verbs := hold.questions[len(hold.questions)-1].verbs
+	parts := append(causes, fmt.Sprintf("A person has to decide, with the annotation %s on RegfishPurchase %s: %s.", v1alpha1.AnnotationResolve, PlanName(f.Want), verbs))
+	hold.Message = bound(strings.Join(append(parts, advice...), " "))
+	return hold
+}
+
+// plan returns the plan of the request; nil if there is none.
+func (f Facts) plan() *v1alpha1.RegfishPurchase {
+	name := PlanName(f.Want)
+	i := slices.IndexFunc(f.Purchases, func(p v1alpha1.RegfishPurchase) bool { return p.Name == name && IsPlan(&p) })
+	if i < 0 {
+		return nil
+	}
+	return &f.Purchases[i]
+}
+
+// shown is what the plan of the request shows; nil if that is nothing. A plan that was
+// written with its annotation shows nothing.
+func (f Facts) shown() *metav1.Condition {
+	plan := f.plan()
+	if plan == nil || !held(plan) {
+		return nil
+	}
+	return meta.FindStatusCondition(plan.Status.Conditions, v1alpha1.ConditionHeld)
+}
+
+// covered reports whether all that is held for was shown.
+func (d Decision) covered(shown *metav1.Condition) bool {
+	return !slices.ContainsFunc(d.questions, func(q question) bool { return !strings.Contains(shown.Message, q.cause) })
+}
+
 // licence is a plan on which a person decided.
 type licence struct {
 	plan *v1alpha1.RegfishPurchase
@@ -71,12 +143,10 @@ type licence struct {
 // that purchase, so a plan that is put back, or a decision that is read again after a
 // crash, buys nothing.
 func (f Facts) licence() *licence {
-	name := PlanName(f.Want)
-	i := slices.IndexFunc(f.Purchases, func(p v1alpha1.RegfishPurchase) bool { return p.Name == name && IsPlan(&p) })
-	if i < 0 {
+	plan := f.plan()
+	if plan == nil {
 		return nil
 	}
-	plan := &f.Purchases[i]
 	d, _ := decisionOn(plan)
 	if d == nil || slices.ContainsFunc(f.Purchases, func(p v1alpha1.RegfishPurchase) bool { return plan.UID != "" && p.Spec.PlanUID == plan.UID }) {
 		return nil
@@ -84,19 +154,25 @@ func (f Facts) licence() *licence {
 	return &licence{plan, *d}
 }
 
-// covers reports whether the hold is the one that the plan shows. A person decided on
-// what was shown and on nothing else: a plan that was written with its annotation, or
-// whose cause became another one, licenses nothing.
-func (l *licence) covers(hold Decision) bool {
-	shown := meta.FindStatusCondition(l.plan.Status.Conditions, v1alpha1.ConditionHeld)
-	return shown != nil && shown.Status == metav1.ConditionTrue && shown.Reason == hold.Reason && shown.Message == bound(hold.Message)
+// covers reports whether a person saw what the decision is about: all that is held for,
+// if something is to be bought, and any of it, if it is to be an order that the person
+// names. A person decided on what was shown and on nothing else.
+func (l *licence) covers(f Facts, hold Decision) bool {
+	shown := f.shown()
+	if shown == nil {
+		return false
+	}
+	if l.verb == verbAdopt {
+		return slices.ContainsFunc(hold.questions, func(q question) bool { return strings.Contains(shown.Message, q.cause) })
+	}
+	return hold.covered(shown)
 }
 
 // overrule returns what a hold becomes by what a person decided on its plan. It reports
 // whether that is an answer; if it is not, the hold is waived and the other rules decide.
 func (l *licence) overrule(f Facts, hold Decision) (Decision, bool) {
 	switch {
-	case !l.covers(hold):
+	case !l.covers(f, hold):
 		hold.Void = "what is held for changed since: " + hold.Message
 	case l.verb == verbPurchase:
 		return Decision{}, false
@@ -133,17 +209,14 @@ func (b *Baseline) adoptable(w Want, id string) (*Candidate, string) {
 		}
 	}
 	switch {
+	case c.Of != "":
+		return nil, fmt.Sprintf("%s may be the order of RegfishPurchase %s, and that has to be known first.", id, c.Of)
 	case ended(c.Certificate):
 		return nil, fmt.Sprintf("regfish says that %s is %s.", id, regfish.Sanitise(c.Certificate.Status, 32))
 	case !pki.Covers(names, w.Request.DNSNames) || len(pki.Foreign(names, w.Request.DNSNames)) > 0:
 		return nil, fmt.Sprintf("the names of %s are not those of the request.", id)
 	}
 	return c, ""
-}
-
-// howToDecide ends the sentence of a hold with a plan.
-func howToDecide(w Want, verbs string) string {
-	return fmt.Sprintf("A person has to decide, with the annotation %s on RegfishPurchase %s: %s.", v1alpha1.AnnotationResolve, PlanName(w), verbs)
 }
 
 // foreign reports whether a person saw the id in the account and had another

@@ -135,7 +135,33 @@ func TestPlanIsDecidedOn(t *testing.T) {
 		},
 		"purchase, and the cause is another one now": {
 			reason: "the person decided on something else", given: unclaimedNow(pendingOrder), text: "purchase", then: func(f *Facts) { f.Purchases = append(f.Purchases, failedOne...) },
-			want: verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed}, void: "what is held for changed since",
+			want: verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed, LookAgain: wakeUp}, void: "what is held for changed since",
+		},
+		"purchase, and one of the purchases is more than a day old meanwhile": {
+			reason: "what is asked is the same", text: "purchase", purchases: append(tooMany[:3:3], record(t, 4, forKey(t, keyB), placed("C4", 23*time.Hour), issuedFor(monthAgo, inHalfAYear))),
+			then: func(f *Facts) { f.Now = noon.Add(2 * time.Hour) }, want: licensed, licence: true,
+		},
+		"purchase, and the list has another order": {
+			reason: "the orders are the same", given: unclaimedNow(pendingOrder, pendingOther), text: "purchase", then: unclaimedNow(pendingOther, pendingOrder), want: licensed, licence: true,
+		},
+		"purchase, after an order that failed and beside an order that nobody knows": {
+			reason: "both were shown", purchases: failedOne, given: unclaimedNow(pendingOrder), text: "purchase", want: licensed, licence: true,
+		},
+		"purchase, after an order that failed, before the account was asked": {
+			reason: "the person did not see what the account shows", purchases: failedOne, text: "purchase", then: unclaimedNow(pendingOrder),
+			want: verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed, LookAgain: wakeUp}, void: "what is held for changed since",
+		},
+		"adopt what the account shows, after an order that failed": {
+			reason: "the person names it", purchases: failedOne, text: "adopt:X1", then: unclaimedNow(pendingOrder),
+			want: verdict{Step: StepImport, Candidate: "X1", Reason: v1alpha1.ReasonAdopted}, licence: true,
+		},
+		"adopt what may be an order that is looked for": {
+			reason: "it may be another tenant's", given: unclaimedNow(pendingOrder), text: "adopt:X1", then: func(f *Facts) {
+				f.Purchases = append(f.Purchases, failedOne...)
+				f.Purchases[0].Status = PlanStatus(f.Purchases[0].Status, Plan(Facts{Now: f.Now, Want: f.Want, Purchases: f.Purchases[1:]}))
+				f.Baseline.Unclaimed[0].Of = "a1ef6328868614ab-1"
+			},
+			want: verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed, LookAgain: wakeUp}, void: "X1 may be the order of RegfishPurchase a1ef6328868614ab-1",
 		},
 		"purchase, on a plan that shows nothing": {
 			reason: "a tool that writes plans with their annotations decides nothing", purchases: tooMany, text: "purchase", plan: []change{func(p *v1alpha1.RegfishPurchase) { p.Status = v1alpha1.PurchaseStatus{} }},
@@ -216,6 +242,71 @@ func TestPlanIsDecidedOn(t *testing.T) {
 	}
 }
 
+// What a person has to decide is asked at once, and one decision covers it: neither what
+// the account shows nor what the ledger shows hides the other.
+func TestPlanAsksEverythingAtOnce(t *testing.T) {
+	f := situation(t, record(t, 1, forKey(t, keyB), attempted(v1alpha1.OutcomeUnknown, time.Hour), abandoned))
+	account := &Baseline{IDs: []string{"X1"}, Unclaimed: []Candidate{{Certificate: listed("X1", "www.example.com")}}}
+	decide := func(shown Decision, annotation string, baseline *Baseline) Decision {
+		plan := *New(f.Want, ledger, 0)
+		plan.UID = "plan-1"
+		plan.Status = PlanStatus(plan.Status, shown)
+		if annotation != "" {
+			annotated(annotation)(&plan)
+		}
+		g := f
+		g.Purchases, g.Baseline = append(f.Purchases[:1:1], plan), baseline
+		return Plan(g)
+	}
+	// The account is only asked once somebody decided on what the ledger shows.
+	ledgerOnly := Plan(f)
+	both := decide(ledgerOnly, "purchase", account)
+	for _, says := range []string{"gave the last purchase for these names up", "in no record of this ledger", "X1 (pending)", "adopt:<id>"} {
+		if both.Step != StepHold || both.Void == "" || !strings.Contains(both.Message, says) || len(both.Message) > maxMessage {
+			t.Errorf("step %d, void %q, it does not say %q: %s", both.Step, both.Void, says, both.Message)
+		}
+	}
+	// Without asking the account, what it showed stays shown.
+	again := decide(both, "", nil)
+	if again.Step != StepHold || again.Message != both.Message || again.Void != "" {
+		t.Errorf("step %d: %s", again.Step, again.Message)
+	}
+	if d := decide(again, "purchase", nil); d.Step != StepBuy || d.Licence == nil {
+		t.Errorf("before the account is asked: step %d, void %q", d.Step, d.Void)
+	}
+	if d := decide(again, "purchase", account); d.Step != StepBuy || d.Licence == nil {
+		t.Errorf("after the account was asked: step %d, void %q", d.Step, d.Void)
+	}
+	// Once the account shows less, no more than that is asked.
+	if d := decide(both, "", &Baseline{}); d.Step != StepHold || strings.Contains(d.Message, "X1") {
+		t.Errorf("step %d: %s", d.Step, d.Message)
+	}
+}
+
+// Everything that is asked at once fits into one message, and the cause of each question
+// is whole, whatever the vendor calls things.
+func TestPlanShowsEachCause(t *testing.T) {
+	theirs := record(t, 4, forKey(t, keyB), placed("C4", time.Hour))
+	theirs.Spec.Attempts[0].ClusterUID = types.UID(strings.Repeat("u", 36))
+	failure := record(t, 3, forKey(t, keyB), placed(strings.Repeat("c", 128), days(2)), cameToNothing)
+	failure.Status.Message = strings.Repeat("why ", 300)
+	f := situation(t, failure, theirs)
+	f.Cluster = "here"
+	f.Baseline = &Baseline{}
+	for n := range 9 {
+		f.Baseline.Unclaimed = append(f.Baseline.Unclaimed, Candidate{Certificate: listed(strings.Repeat("x", 60)+numberedID(n), "www.example.com")})
+	}
+	d := Plan(f)
+	if d.Step != StepHold || len(d.questions) != 3 || len(d.Message) > maxMessage {
+		t.Fatalf("step %d, %d questions: %s", d.Step, len(d.questions), d.Message)
+	}
+	for _, q := range d.questions {
+		if !strings.Contains(bound(d.Message), q.cause) {
+			t.Errorf("it does not say %q: %s", q.cause, d.Message)
+		}
+	}
+}
+
 // days10 is ten days before noon.
 var days10 = noon.Add(-days(10))
 
@@ -272,10 +363,10 @@ func TestPlanAfterADecision(t *testing.T) {
 			reason: "the person wants no certificate of it", purchases: one(placed("C1", time.Hour), abandoned), want: verdict{Step: StepFail, Purchase: 1, Reason: v1alpha1.ReasonAbandoned},
 		},
 		"asks about the next purchase of the Certificate": {
-			reason: "whoever gave it up knows why", purchases: one(forRequest("r0"), attempted(v1alpha1.OutcomeUnknown, time.Hour), abandoned), want: verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed},
+			reason: "whoever gave it up knows why", purchases: one(forRequest("r0"), attempted(v1alpha1.OutcomeUnknown, time.Hour), abandoned), want: verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed, LookAgain: wakeUp},
 		},
 		"asks about the next purchase of the Certificate with another key": {
-			reason: "whoever gave it up knows why", purchases: one(forKey(t, keyB), placed("C1", time.Hour), issuedFor(monthAgo, inHalfAYear), abandoned), want: verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed},
+			reason: "whoever gave it up knows why", purchases: one(forKey(t, keyB), placed("C1", time.Hour), issuedFor(monthAgo, inHalfAYear), abandoned), want: verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed, LookAgain: wakeUp},
 		},
 		"buys for another tenant beside what was given up": {
 			reason: "it blocks nobody", purchases: one(forKey(t, keyB), inNamespace("blog"), attempted(v1alpha1.OutcomeUnknown, time.Hour), abandoned), want: buys,
@@ -337,7 +428,7 @@ func TestOtherCluster(t *testing.T) {
 			}
 		}
 	}
-	held := verdict{Step: StepHold, Reason: v1alpha1.ReasonOtherCluster}
+	held := verdict{Step: StepHold, Purchase: 1, Reason: v1alpha1.ReasonOtherCluster, LookAgain: wakeUp}
 	for name, tt := range map[string]struct {
 		reason  string
 		changes []change

@@ -59,6 +59,8 @@ type Decision struct {
 	Reason string
 	// Message is one sentence: what is waited for, and who has to act.
 	Message string
+	// questions are what a person is asked by the hold of a plan.
+	questions []question
 	// LookAgain is when the decision may change without any event; zero means
 	// that an event will tell.
 	LookAgain time.Duration
@@ -82,25 +84,37 @@ const (
 
 // Plan decides what a request gets. The order of the questions is the order of
 // cost: what is there is used before anything is waited for, and everything that
-// can stop a purchase is asked before one is made.
+// can stop a purchase is asked before one is made. Everything that a person has to
+// decide at that time is asked at once, so that one decision can cover it.
 func Plan(f Facts) Decision {
 	rules := []func(Facts) (Decision, bool){
 		sameKey, otherCluster, unreadableRecord, oneOrderAtATime, waitForLineage, endpointChanged, bounds, issuerReady, limit, unclaimed,
 	}
-	l := f.licence()
-	var plan *v1alpha1.RegfishPurchase
+	var holds []Decision
+	next := Decision{Step: StepBuy, Reason: v1alpha1.ReasonPlacing, Message: "no purchase of this Certificate can be used, so a new certificate is ordered."}
 	for _, rule := range rules {
 		d, ok := rule(f)
-		if ok && d.Step == StepHold && l != nil {
-			if d, ok = l.overrule(f, d); !ok {
-				plan = l.plan
-			}
-		}
-		if ok {
-			return d
+		if ok && len(d.questions) > 0 {
+			holds = append(holds, d)
+		} else if ok {
+			next = d
+			break
 		}
 	}
-	return Decision{Step: StepBuy, Licence: plan, Reason: v1alpha1.ReasonPlacing, Message: "no purchase of this Certificate can be used, so a new certificate is ordered."}
+	if len(holds) == 0 {
+		return next
+	}
+	hold, l := f.ask(holds), f.licence()
+	if l == nil {
+		return hold
+	}
+	if d, ok := l.overrule(f, hold); ok {
+		return d
+	}
+	if next.Step == StepBuy {
+		next.Licence = l.plan
+	}
+	return next
 }
 
 // sameKey: a purchase for the same namespace, names and key serves the request
@@ -295,21 +309,31 @@ func bounds(f Facts) (Decision, bool) {
 		slices.SortFunc(placed, time.Time.Compare)
 		return Decision{
 			Step: StepHold, Reason: v1alpha1.ReasonTooManyActions, LookAgain: placed[len(placed)-maxActions].Add(actionWindow).Sub(f.Now),
-			Message: fmt.Sprintf("%d certificates were bought for these names within 24 hours (at %s), so nothing is bought until the oldest is a day old. The usual causes are two writers of one Secret, and a renewBefore that is as long as the certificate lives. %s",
-				len(placed), joinTimes(placed), howToDecide(f.Want, "purchase to buy before that")),
+			questions: []question{{
+				// Those that only age change nothing in what is asked.
+				cause:  fmt.Sprintf("%d or more certificates were bought for these names within 24 hours (the last at %s), so nothing is bought until fewer of them are younger than a day.", maxActions, joinTimes(placed)),
+				advice: "The usual causes are two writers of one Secret, and a renewBefore that is as long as the certificate lives.",
+				verbs:  "purchase to buy before that",
+			}},
 		}, true
 	}
 	switch {
 	case last != nil && phaseOf(last) == phaseAbandoned:
 		return Decision{
-			Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed,
-			Message: fmt.Sprintf("a person gave the last purchase for these names up, RegfishPurchase %s. %s", last.Name, howToDecide(f.Want, "purchase to buy anew")),
+			Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed, LookAgain: wakeUp,
+			questions: []question{{
+				cause: fmt.Sprintf("a person gave the last purchase for these names up, RegfishPurchase %s.", last.Name),
+				verbs: "purchase to buy anew",
+			}},
 		}, true
 	case last != nil && failed(last) && !wasIssued(last):
 		return Decision{
-			Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed,
-			Message: fmt.Sprintf("the last order for these names, %s, was placed and ended without a certificate (%s); find out why at regfish. %s",
-				last.Spec.CertificateID, strings.TrimSuffix(regfish.Sanitise(last.Status.Message, 400), "."), howToDecide(f.Want, "purchase to buy anew")),
+			Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed, LookAgain: wakeUp,
+			questions: []question{{
+				cause:  fmt.Sprintf("the last order for these names, %s, was placed and ended without a certificate.", last.Spec.CertificateID),
+				advice: fmt.Sprintf("Find out why at regfish (%s).", strings.TrimSuffix(regfish.Sanitise(last.Status.Message, 400), ".")),
+				verbs:  "purchase to buy anew",
+			}},
 		}, true
 	}
 	return Decision{}, false
@@ -393,10 +417,15 @@ func unclaimed(f Facts) (Decision, bool) {
 	if len(asked) == 0 {
 		return Decision{}, false
 	}
+	// Two lists of one account may have different orders.
+	slices.SortFunc(asked, func(a, b Candidate) int { return strings.Compare(a.Certificate.ID, b.Certificate.ID) })
 	return Decision{
 		Step: StepHold, Reason: v1alpha1.ReasonUnclaimedOrder, LookAgain: lastRetry,
-		Message: fmt.Sprintf("the account has orders or certificates for the names of this request that are in no record of this ledger and may have been bought for it: %s. Find out whose they are, before another one is paid for; what is nobody's can be cancelled at regfish. %s It is looked at again every hour.",
-			named(asked), howToDecide(f.Want, "adopt:<id> to use one, or purchase to buy all the same and never ask about them again")),
+		questions: []question{{
+			cause:  fmt.Sprintf("the account has orders or certificates for the names of this request that are in no record of this ledger and may have been bought for it: %s.", named(asked)),
+			advice: "Find out whose they are, before another one is paid for; what is nobody's can be cancelled at regfish. It is looked at again every hour.",
+			verbs:  "adopt:<id> to use one, or purchase to buy all the same and never ask about them again",
+		}},
 	}, true
 }
 

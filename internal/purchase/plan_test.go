@@ -206,7 +206,7 @@ func TestPlan(t *testing.T) {
 		"asks a person when the certificate of an earlier request of this key never came": {
 			reason:    "the key alone does not make the next order a better one",
 			purchases: one(forRequest("r0"), placed("C1", time.Hour), cameToNothing),
-			want:      verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed},
+			want:      verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed, LookAgain: wakeUp},
 		},
 		"buys after the certificate of this key was revoked": {
 			reason: "it was issued once, so the order did not fail, and a revoked one is never handed out",
@@ -597,7 +597,7 @@ func TestPlan(t *testing.T) {
 		"asks a person after an order that came to nothing": {
 			reason:    "it was paid for, and the next one may come to nothing too",
 			purchases: one(forKey(t, keyB), placed("C1", days(9)), cameToNothing),
-			want:      verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed},
+			want:      verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed, LookAgain: wakeUp},
 		},
 		"asks a person after an order that came to nothing and attempts that were refused": {
 			reason: "the last order that was placed counts",
@@ -605,7 +605,7 @@ func TestPlan(t *testing.T) {
 				record(t, 1, forKey(t, keyB), placed("C1", days(9)), cameToNothing),
 				record(t, 2, forKey(t, keyB), refusedForGood),
 			},
-			want: verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed},
+			want: verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed, LookAgain: wakeUp},
 		},
 		"buys when an order after the one that came to nothing was issued": {
 			reason: "only the last one counts",

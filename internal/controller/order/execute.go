@@ -64,8 +64,9 @@ func (r *Reconciler) spend(ctx context.Context, in *input) (outcome, error) {
 	switch d.Step {
 	case purchase.StepHold, purchase.StepQueue, purchase.StepWait:
 		// A decision about a purchase was made on the ledger, whose events tell when it
-		// changes. One without was made on what the vendor said.
-		if d.LookAgain > 0 && d.Purchase == nil {
+		// changes. One without was made on what the vendor said. Whoever decided in vain
+		// decides again, and is not kept waiting for having decided the same.
+		if d.LookAgain > 0 && d.Purchase == nil && d.Void == "" {
 			r.pauses.set(client.ObjectKeyFromObject(in.order), pause{in.order.UID, in.decided(), r.Clock.Now().Add(d.LookAgain)})
 		}
 	case purchase.StepBuy, purchase.StepRetry, purchase.StepImport, purchase.StepFollow, purchase.StepDeliver, purchase.StepFail:
