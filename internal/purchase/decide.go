@@ -6,6 +6,7 @@ package purchase
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -28,9 +29,13 @@ func void(format string, args ...any) *Answer {
 
 // Decide carries out what a person decided on p, and removes the annotation in the same
 // write, so that it is carried out once. It returns nil if nobody decided, and where the
-// decision is for whoever decides on the request: purchase and adopt on a plan. An error
-// leaves the annotation where it is.
+// decision is for whoever decides on the request: purchase and adopt on a plan. Nobody
+// decides on the record of another version, which may mean anything. An error leaves the
+// annotation where it is.
 func (r *Resolver) Decide(ctx context.Context, p *v1alpha1.RegfishPurchase) (*Answer, error) {
+	if phaseOf(p) == phaseForeign {
+		return nil, nil
+	}
 	d, why := decisionOn(p)
 	var change func(*v1alpha1.RegfishPurchase)
 	var answer *Answer
@@ -47,13 +52,18 @@ func (r *Resolver) Decide(ctx context.Context, p *v1alpha1.RegfishPurchase) (*An
 	case d.verb == verbAdopt:
 		change, answer, err = r.adopt(ctx, p, d.id)
 	case d.verb == verbRetry:
-		change, answer = r.retry(p, d.attempt)
+		change, answer, err = r.retry(ctx, p, d.attempt)
 	case d.verb == verbAbandon:
 		change, answer = r.abandon(p)
 	default:
 		answer = void("purchase licenses what a plan stands for, and this is no plan.")
 	}
-	if err != nil {
+	switch kind := regfish.KindOf(err); {
+	case kind != regfish.KindNone:
+		// Whoever decided is told. Tried again here, it would keep the order from being
+		// looked for in the meantime.
+		answer = void("regfish could not be asked about %s: %v.", d.id, err)
+	case err != nil:
 		return nil, err
 	}
 	return answer, r.write(ctx, p, func(p *v1alpha1.RegfishPurchase) {
@@ -71,6 +81,10 @@ func (r *Resolver) adopt(ctx context.Context, p *v1alpha1.RegfishPurchase, id st
 	}
 	if len(p.Spec.Attempts) == 0 {
 		return nil, void("no order was ever sent."), nil
+	}
+	if slices.Contains(firstAttempt(p).BaselineIDs, id) {
+		// To take it for the order would hide the order that may have been placed.
+		return nil, void("%s was in the account before the first order of this purchase was sent.", id), nil
 	}
 	if held, err := r.Spender.claimed(ctx, p.Spec.Endpoint, id); err != nil || held {
 		return nil, void("another purchase holds %s.", id), err
@@ -98,7 +112,7 @@ func (r *Resolver) adopt(ctx context.Context, p *v1alpha1.RegfishPurchase, id st
 		names = pki.CertificateNames(leaf)
 	}
 	switch {
-	case disproves(p, leaf):
+	case disproves(p, leaf), disproved(p, id):
 		return nil, void("%s was issued for another key than that of the purchase's signing request.", id), nil
 	case !fits(p, names):
 		return nil, void("the names of %s are not those of the purchase.", id), nil
@@ -114,15 +128,18 @@ func (r *Resolver) adopt(ctx context.Context, p *v1alpha1.RegfishPurchase, id st
 
 // retry licenses one more attempt, after the one that the person names: what was decided
 // on an earlier one, and is put back by a tool, is void.
-func (r *Resolver) retry(p *v1alpha1.RegfishPurchase, number int32) (func(*v1alpha1.RegfishPurchase), *Answer) {
+func (r *Resolver) retry(ctx context.Context, p *v1alpha1.RegfishPurchase, number int32) (func(*v1alpha1.RegfishPurchase), *Answer, error) {
 	ph := phaseOf(p)
 	switch {
 	case ph != phaseUnresolved && ph != phaseSpent:
-		return nil, void("no attempt waits to be licensed.")
+		return nil, void("no attempt waits to be licensed."), nil
 	case lastAttempt(p).Number != number:
-		return nil, void("attempt %d is not the last one, which is attempt %d.", number, lastAttempt(p).Number)
+		return nil, void("attempt %d is not the last one, which is attempt %d.", number, lastAttempt(p).Number), nil
 	case lastAttempt(p).Number >= maxAttempts || len(p.Spec.Successors) > 0:
-		return nil, void("the purchase can have no other attempt.")
+		return nil, void("the purchase can have no other attempt."), nil
+	}
+	if who, err := r.sending(ctx, p); err != nil || who != "" {
+		return nil, void("%s may still be sending the order of attempt %d; decide again when it is gone, or when the purchase is held.", who, number), err
 	}
 	at := metav1.NewMicroTime(r.Spender.Clock.Now())
 	return func(p *v1alpha1.RegfishPurchase) {
@@ -136,13 +153,36 @@ func (r *Resolver) retry(p *v1alpha1.RegfishPurchase, number int32) (func(*v1alp
 		if a := lastAttempt(p); a.ReleaseTime == nil {
 			release(a)
 		}
-	}, &Answer{Message: fmt.Sprintf("a person licensed one more attempt after attempt %d.", number)}
+	}, &Answer{Message: fmt.Sprintf("a person licensed one more attempt after attempt %d.", number)}, nil
+}
+
+// sending returns who may still be sending an order of p; empty if nobody can be, or if
+// a person was asked to decide although somebody may be. How long it is known is counted
+// by this process: the time of the attempt is another one's.
+func (r *Resolver) sending(ctx context.Context, p *v1alpha1.RegfishPurchase) (string, error) {
+	a := pendingAttempt(p)
+	if a == nil || !unresolved(*a) {
+		return "", nil
+	}
+	now := r.Spender.Clock.Now()
+	s := r.of(p, now)
+	switch known := now.Sub(s.Begun); {
+	case known < MinSettleTime:
+		return fmt.Sprintf("process %s", a.Writer.StartNonce), nil
+	case s.Finding == Undecided:
+		return "", nil
+	default:
+		return r.writer(ctx, p, known)
+	}
 }
 
 // abandon gives the purchase up. It names what may have been bought by it.
 func (r *Resolver) abandon(p *v1alpha1.RegfishPurchase) (func(*v1alpha1.RegfishPurchase), *Answer) {
-	if issued(p) && !held(p) {
+	switch {
+	case issued(p) && !held(p):
 		return nil, void("the certificate is issued and was not refused, so there is nothing to give up.")
+	case p.Spec.CertificateID == "" && len(p.Spec.Attempts) == 0:
+		return nil, void("no order was ever sent, so there is nothing to give up.")
 	}
 	at := metav1.NewMicroTime(r.Spender.Clock.Now())
 	given := p.DeepCopy()

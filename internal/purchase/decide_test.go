@@ -34,7 +34,9 @@ func TestDecide(t *testing.T) {
 		number int32 // of the purchase; default 1
 		record []change
 		before func(*world)
-		void   string // why it is not carried out; empty: it is
+		known  time.Duration // for how long this process has looked for the order
+		asked  bool          // whether a person was asked
+		void   string        // why it is not carried out; empty: it is
 		says   string
 		want   func(v1alpha1.RegfishPurchase) bool
 	}{
@@ -54,9 +56,32 @@ func TestDecide(t *testing.T) {
 		"adopt an order with the bare name added": {
 			reason: "authorities add it", text: "adopt:C1", record: lost, before: account(listed("C1", www, "example.com")), want: holds("C1"),
 		},
-		"adopt one that was there before": {
-			reason: "a person knows better than a list that lagged", text: "adopt:C1", record: append([]change{func(p *v1alpha1.RegfishPurchase) {}}, append(lost[:len(lost):len(lost)], func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].BaselineIDs = []string{"C1"} })...),
+		"adopt one that was there before the first attempt": {
+			reason: "it would hide the order that may have been placed", text: "adopt:C1", record: append(lost[:len(lost):len(lost)], foundBefore("C1")),
+			before: account(listed("C1", www)), void: "C1 was in the account before the first order of this purchase was sent.",
+		},
+		"adopt one that was there before the last attempt": {
+			reason: "the first one may have placed it late", text: "adopt:C1", record: []change{unfound(2 * time.Hour), attempted(v1alpha1.OutcomeUnknown, time.Hour), sentWith("fingerprint"), foundBefore("C1")},
 			before: account(listed("C1", www)), want: holds("C1"),
+		},
+		"adopt one that was disproved": {
+			reason: "its key was seen", text: "adopt:C1", record: append(lost[:len(lost):len(lost)], func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].DisprovedIDs = []string{"C1"} }),
+			before: account(listed("C1", www)), void: "another key than that of the purchase's signing request",
+		},
+		"adopt an order that came to nothing": {
+			reason: "it is what became of the attempt, all the same", text: "adopt:C1", record: lost, want: holds("C1"),
+			before: func(w *world) {
+				c := listed("C1", www)
+				c.Status = regfish.StatusCancelled
+				w.vendor.account = []regfish.Certificate{c}
+			},
+		},
+		"adopt while regfish does not answer": {
+			reason: "the person is told, and it is looked for meanwhile", text: "adopt:C1", record: lost, void: "regfish could not be asked about C1: ",
+			before: func(w *world) {
+				w.issue("C1", nil, www)
+				w.vendor.unread = &regfish.Error{Op: "download certificate", Kind: regfish.KindUnavailable, Status: 500}
+			},
 		},
 		"adopt after as many attempts as are made without asking": {
 			reason: "it came late", text: "adopt:C1", record: spentBy, before: account(listed("C1", www)), want: holds("C1"),
@@ -99,13 +124,23 @@ func TestDecide(t *testing.T) {
 			},
 		},
 		"retry an attempt whose process died": {
-			reason: "a person licenses one more", text: "retry:1", record: []change{attempted("", time.Hour)},
+			reason: "a person licenses one more", text: "retry:1", record: []change{attempted("", time.Hour)}, known: 2 * settleTime,
 			want: func(p v1alpha1.RegfishPurchase) bool {
 				return p.Spec.Attempts[0].ReleaseTime != nil && p.Spec.Attempts[0].Outcome != nil && phaseOf(&p) == phaseUnplaced
 			},
 		},
 		"retry with two attempts that are looked for": {
-			reason: "nothing is looked for before the next is sent", text: "retry:2", record: append(lost[:len(lost):len(lost)], attempted("", time.Minute)),
+			reason: "nothing is looked for before the next is sent", text: "retry:2", record: append(lost[:len(lost):len(lost)], attempted("", time.Minute)), known: 2 * settleTime,
+			want: func(p v1alpha1.RegfishPurchase) bool { return phaseOf(&p) == phaseUnplaced },
+		},
+		"retry while the order may be under way": {
+			reason: "two orders would be", text: "retry:1", record: []change{attempted("", time.Hour)}, void: "process writer may still be sending the order of attempt 1",
+		},
+		"retry while the process that sent the order may be there": {
+			reason: "it may be frozen, and go on", text: "retry:1", record: []change{attempted("", time.Hour)}, known: MinSettleTime, void: "process writer may still be sending the order of attempt 1",
+		},
+		"retry after a person was asked": {
+			reason: "that is what was asked", text: "retry:1", record: []change{attempted("", time.Hour)}, known: MinSettleTime, asked: true,
 			want: func(p v1alpha1.RegfishPurchase) bool { return phaseOf(&p) == phaseUnplaced },
 		},
 		"retry after as many as are made without asking": {
@@ -151,6 +186,9 @@ func TestDecide(t *testing.T) {
 		"abandon a certificate that is issued": {
 			reason: "there is nothing to give up", text: "abandon", record: []change{placed("C1", time.Hour), issuedFor(monthAgo, inHalfAYear)}, void: "there is nothing to give up",
 		},
+		"abandon a record that was never sent": {
+			reason: "there is nothing to give up", text: "abandon", void: "no order was ever sent, so there is nothing to give up.",
+		},
 		"abandon twice": {reason: "it is done", text: "abandon", record: append(lost[:len(lost):len(lost)], abandoned), void: "was given up at 2026-06-01T11:59:00Z"},
 		"retry what was given up": {
 			reason: "nothing is ever sent for it", text: "retry:1", record: append(lost[:len(lost):len(lost)], abandoned), void: "was given up",
@@ -172,6 +210,13 @@ func TestDecide(t *testing.T) {
 				w.look(r, p.Name)
 			}
 			current := w.purchases()[0]
+			if tt.known > 0 {
+				s := r.of(&current, w.clock.Now())
+				if tt.asked {
+					s.Finding = Undecided
+				}
+				w.clock.SetTime(w.clock.Now().Add(tt.known))
+			}
 			before := current.DeepCopy()
 			a, err := r.Decide(t.Context(), &current)
 			if err != nil || a == nil {
@@ -198,6 +243,13 @@ func TestDecide(t *testing.T) {
 				t.Errorf("%d orders were placed", w.vendor.sent())
 			}
 		})
+	}
+}
+
+// foundBefore says that the last attempt found the id in the account.
+func foundBefore(id string) change {
+	return func(p *v1alpha1.RegfishPurchase) {
+		p.Spec.Attempts[len(p.Spec.Attempts)-1].BaselineIDs = []string{id}
 	}
 }
 
@@ -232,16 +284,11 @@ func TestDecisionIsConsumedInOneWrite(t *testing.T) {
 	}
 }
 
-// What regfish or the API server does not answer leaves the decision where it is.
+// What the API server does not answer leaves the decision where it is.
 func TestDecisionWaitsForAnAnswer(t *testing.T) {
 	p := record(t, 1, attempted(v1alpha1.OutcomeUnknown, time.Hour), sentWith("fingerprint"), annotated("adopt:C1"))
 	w := newWorld(t, readyIssuer(50), &p)
-	w.issue("C1", nil, "www.example.com")
-	w.vendor.unread = &regfish.Error{Op: "download certificate", Kind: regfish.KindUnavailable, Status: 500}
 	now := w.only()
-	if a, err := w.resolver(w.spender("one", none)).Decide(t.Context(), &now); a != nil || regfish.KindOf(err) != regfish.KindUnavailable {
-		t.Errorf("%v, %v", a, err)
-	}
 	broken := w.spender("one", interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
 		return errServer
 	}})
@@ -250,6 +297,28 @@ func TestDecisionWaitsForAnAnswer(t *testing.T) {
 	}
 	if now = w.only(); now.Annotations[v1alpha1.AnnotationResolve] == "" || now.Spec.CertificateID != "" {
 		t.Errorf("%+v", now)
+	}
+}
+
+// A record of another version may mean anything: what was decided on it waits for that
+// version.
+func TestRecordOfAnotherVersionIsNotDecidedOn(t *testing.T) {
+	for _, text := range []string{"abandon", "retry:1", "adopt:C1", "nonsense"} {
+		p := record(t, 1, unfound(time.Hour), sentWith("fingerprint"), annotated(text))
+		p.Spec.RecordVersion++
+		w := newWorld(t, readyIssuer(50), &p)
+		w.vendor.account = []regfish.Certificate{listed("C1", "www.example.com")}
+		r := w.resolver(w.spender("one", none))
+		now := w.only()
+		if a, err := r.Decide(t.Context(), &now); a != nil || err != nil {
+			t.Errorf("%q: %v, %v", text, a, err)
+		}
+		if next, err := r.Watch(t.Context(), &now); next != 0 || err != nil {
+			t.Errorf("it is watched: %s, %v", next, err)
+		}
+		if diff := cmp.Diff(p.Spec, w.only().Spec); diff != "" || w.only().Annotations[v1alpha1.AnnotationResolve] != text {
+			t.Errorf("%q: the record changed:\n%s", text, diff)
+		}
 	}
 }
 
@@ -480,6 +549,32 @@ func TestDuplicateIsReported(t *testing.T) {
 			t.Error("it is not reported")
 		}
 	})
+	t.Run("not for one that was given up and never sent", func(t *testing.T) {
+		p := record(t, 1, abandoned)
+		w := newWorld(t, readyIssuer(50), &p)
+		if next, err := w.resolver(w.spender("one", none)).Watch(t.Context(), &p); next != 0 || err != nil {
+			t.Errorf("it is watched: %s, %v", next, err)
+		}
+	})
+	t.Run("as what it was chosen from", func(t *testing.T) {
+		for name, row := range map[string]regfish.Certificate{
+			"listed with its names":    listed("X1", www),
+			"listed without its names": {ID: "X1", Status: regfish.StatusPending},
+		} {
+			p := record(t, 1, attempted(v1alpha1.OutcomeUnknown, time.Hour), sentWith("fingerprint"), adopted("C1"))
+			w := newWorld(t, readyIssuer(50), &p)
+			w.vendor.account = []regfish.Certificate{listed("C1", www), row}
+			r := w.resolver(w.spender("one", none))
+			next, err := r.Watch(t.Context(), &p)
+			if next == 0 || next > lookAgain || err != nil {
+				t.Fatalf("%s: a process that has just begun watches after %s: %v", name, next, err)
+			}
+			w.clock.SetTime(w.clock.Now().Add(next))
+			if _, err := r.Watch(t.Context(), &p); err != nil || !marked(w, p.Name) {
+				t.Errorf("%s: it is not reported: %v", name, err)
+			}
+		}
+	})
 	t.Run("by looking for another order", func(t *testing.T) {
 		p, other := bought(), record(t, 2, forNames(t, "api.example.com"), attempted(v1alpha1.OutcomeUnknown, time.Minute), sentWith("fingerprint"))
 		w := newWorld(t, readyIssuer(50), &p, &other)
@@ -497,6 +592,35 @@ func TestDuplicateIsReported(t *testing.T) {
 		w.vendor.account = []regfish.Certificate{listed("C1", www), listed("X1", www)}
 		if d := w.spend(w.spender("one", none), cr); d.Step != StepHold || d.Reason != v1alpha1.ReasonUnclaimedOrder {
 			t.Errorf("step %d: %s", d.Step, d.Message)
+		}
+		if !marked(w, p.Name) {
+			t.Error("it is not reported")
+		}
+	})
+	t.Run("by an answer that came after another id", func(t *testing.T) {
+		cr := shopWWW(t)
+		w := newWorld(t, readyIssuer(50), cr)
+		s := w.spender("one", none)
+		w.vendor.before = once(func() {
+			p := w.only()
+			p.Spec.CertificateID = "C9"
+			if err := w.api.Update(context.Background(), &p); err != nil {
+				t.Error(err)
+			}
+		})
+		w.spend(s, cr)
+		p := w.only()
+		if o := p.Spec.Attempts[0].Outcome; p.Spec.CertificateID != "C9" || o.Message != "regfish named the order ID0001, and the purchase holds C9 already" {
+			t.Errorf("%v, outcome %+v", describe(w.purchases()), o)
+		}
+		r := w.resolver(s)
+		for range 2 {
+			now := w.only()
+			next, err := r.Watch(t.Context(), &now)
+			if next == 0 || err != nil {
+				t.Fatalf("it is not watched: %s, %v", next, err)
+			}
+			w.clock.SetTime(w.clock.Now().Add(next))
 		}
 		if !marked(w, p.Name) {
 			t.Error("it is not reported")

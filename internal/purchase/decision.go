@@ -110,7 +110,7 @@ func (f Facts) ask(holds []Decision) Decision {
 // plan returns the plan of the request; nil if there is none.
 func (f Facts) plan() *v1alpha1.RegfishPurchase {
 	name := PlanName(f.Want)
-	i := slices.IndexFunc(f.Purchases, func(p v1alpha1.RegfishPurchase) bool { return p.Name == name && IsPlan(&p) })
+	i := slices.IndexFunc(f.Purchases, func(p v1alpha1.RegfishPurchase) bool { return p.Name == name && phaseOf(&p) == phasePlan })
 	if i < 0 {
 		return nil
 	}

@@ -38,7 +38,7 @@ func duplicateOf(c regfish.Certificate, fingerprint string, ledger []v1alpha1.Re
 		switch {
 		case p.Spec.CertificateID == c.ID, phaseOf(p) == phaseUnresolved && couldBe(p, c, nil, nil):
 			return nil
-		case !sentWithKey(p, fingerprint) || disproved(p, c.ID) || slices.Contains(firstAttempt(p).BaselineIDs, c.ID) || !fits(p, c.Names()):
+		case OfOtherVersion(p) || !sentWithKey(p, fingerprint) || disproved(p, c.ID) || slices.Contains(firstAttempt(p).BaselineIDs, c.ID) || !fits(p, c.Names()):
 		case last == nil || p.Spec.Number > last.Spec.Number:
 			last = p
 		}
@@ -62,6 +62,17 @@ func (s *Spender) markDuplicates(ctx context.Context, vendor Vendor, rows []regf
 	fingerprint := vendor.Fingerprint()
 	found := map[string][]regfish.Certificate{}
 	for _, c := range rows {
+		if len(c.Names()) == 0 {
+			// A row without names says nothing about its names; the id does.
+			whole, err := vendor.Certificate(ctx, c.ID)
+			if regfish.KindOf(err) == regfish.KindNotFound {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("read %s: %w", regfish.Sanitise(c.ID, 64), err)
+			}
+			c = whole
+		}
 		p := duplicateOf(c, fingerprint, ledger)
 		if p == nil {
 			continue
@@ -77,7 +88,7 @@ func (s *Spender) markDuplicates(ctx context.Context, vendor Vendor, rows []regf
 	}
 	for i := range ledger {
 		p := &ledger[i]
-		if !sentWithKey(p, fingerprint) || OfOtherCluster(p, s.ClusterUID) {
+		if !sentWithKey(p, fingerprint) || OfOtherCluster(p, s.ClusterUID) || OfOtherVersion(p) {
 			continue
 		}
 		before := p.DeepCopy()
@@ -131,19 +142,20 @@ func duplicate(s *v1alpha1.PurchaseStatus, beside []regfish.Certificate) {
 const watchFor = 72 * time.Hour
 
 // Watch reads the account from time to time for orders that appear beside p, if one may
-// still appear: an attempt was not found, or a person decided without knowing. It
-// returns when to call again, 0 if there is nothing to watch for.
+// still appear: an attempt was not answered with the id that p holds. It returns when to
+// call again, 0 if there is nothing to watch for.
 func (r *Resolver) Watch(ctx context.Context, p *v1alpha1.RegfishPurchase) (time.Duration, error) {
 	now := r.Spender.Clock.Now()
 	left := mayAppear(p).Add(watchFor).Sub(now)
-	if Unresolved(p) || left <= 0 {
+	if OfOtherVersion(p) || Unresolved(p) || left <= 0 {
 		return 0, nil
 	}
 	every := 2 * r.SettleTime
 	r.mu.Lock()
 	next, known := r.watched[p.Name]
 	if !known {
-		next = now.Add(every)
+		// A process that does not live for long watches too.
+		next = now.Add(min(lookAgain, every))
 	}
 	due := !now.Before(next)
 	if due {
@@ -171,8 +183,8 @@ func (r *Resolver) Watch(ctx context.Context, p *v1alpha1.RegfishPurchase) (time
 	return every, err
 }
 
-// mayAppear is the last time at which it was decided that an order of p had not been
-// placed, or that it did not matter; zero if that never was.
+// mayAppear is the last time at which it was decided what became of an order of p
+// without its answer, or that it did not matter; zero if that never was.
 func mayAppear(p *v1alpha1.RegfishPurchase) time.Time {
 	var last time.Time
 	later := func(t *metav1.MicroTime) {
@@ -182,11 +194,17 @@ func mayAppear(p *v1alpha1.RegfishPurchase) time.Time {
 	}
 	for _, a := range p.Spec.Attempts {
 		later(a.ReleaseTime)
-		if a.Resolution != nil && a.Resolution.Result == v1alpha1.ResolutionNotFound {
+		if a.Resolution != nil {
+			// What was found is one order. Another one that it was chosen from may have
+			// been bought as well.
 			later(&a.Resolution.Time)
 		}
+		if a.Outcome != nil && a.Outcome.Result == v1alpha1.OutcomeAccepted && a.Outcome.Message != "" {
+			// The answer named another id than the one that p holds.
+			later(&a.Outcome.Time)
+		}
 	}
-	if p.Spec.CertificateID == "" {
+	if p.Spec.CertificateID == "" && len(p.Spec.Attempts) > 0 {
 		later(p.Spec.AbandonTime)
 	}
 	return last

@@ -172,7 +172,10 @@ func attempted(result string, before time.Duration) change {
 			RequestName: p.Spec.Beneficiary.RequestName, RequestUID: p.Spec.Beneficiary.RequestUID, Writer: v1alpha1.Writer{StartNonce: "writer"},
 		}
 		if result != "" {
-			a.Outcome = &v1alpha1.Outcome{Result: result, Time: a.Time, Message: "place order: something happened"}
+			a.Outcome = &v1alpha1.Outcome{Result: result, Time: a.Time}
+			if result != v1alpha1.OutcomeAccepted {
+				a.Outcome.Message = "place order: something happened"
+			}
 		}
 		p.Spec.Attempts = append(p.Spec.Attempts, a)
 	}

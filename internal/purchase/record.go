@@ -71,6 +71,10 @@ func phaseOf(p *v1alpha1.RegfishPurchase) phase {
 	return phaseUnplaced
 }
 
+// OfOtherVersion reports whether another version of this controller wrote p, which may
+// then mean anything and is only read.
+func OfOtherVersion(p *v1alpha1.RegfishPurchase) bool { return phaseOf(p) == phaseForeign }
+
 // maxAttempts is the most attempts that a purchase can record.
 const maxAttempts = 50
 

@@ -551,8 +551,13 @@ func (s *Spender) tryRecord(ctx context.Context, p *v1alpha1.RegfishPurchase, nu
 		if err != nil {
 			return err
 		}
-		// An id that another purchase holds was not bought by this order.
+		// An id that another purchase holds was not bought by this order. One that comes
+		// after the purchase was given another is kept in what is said of the attempt, and
+		// is reported as a duplicate once the account shows it.
 		switch {
+		case live.Spec.CertificateID != "" && live.Spec.CertificateID != r.Certificate.ID:
+			o.Message = fmt.Sprintf("regfish named the order %s, and the purchase holds %s already", r.Certificate.ID, live.Spec.CertificateID)
+			log.FromContext(ctx).Error(nil, "an order was placed beside the one that the purchase holds", "purchase", p.Name, "attempt", number, "certificateID", r.Certificate.ID, "holds", live.Spec.CertificateID)
 		case held && live.Spec.CertificateID == "":
 			o.Message = fmt.Sprintf("regfish named the order %s, which another purchase holds already", r.Certificate.ID)
 		case live.Spec.CertificateID == "":

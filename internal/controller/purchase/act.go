@@ -20,8 +20,12 @@ import (
 // act does to the record what has to be done before anything is looked at: an attempt
 // that was never sent is ended, the record of another cluster is taken over, and what a
 // person decided is carried out. It reports whether it wrote, after which the record is
-// read again.
+// read again. Nothing is done to the record of another version, and what was decided
+// there waits for that version.
 func (r *Reconciler) act(ctx context.Context, p *v1alpha1.RegfishPurchase) (bool, error) {
+	if purchase.OfOtherVersion(p) {
+		return false, nil
+	}
 	if settled, err := r.Spender.Settle(ctx, p); settled || err != nil {
 		return settled, err
 	}

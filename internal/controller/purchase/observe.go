@@ -26,6 +26,9 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 	age := now.Sub(p.CreationTimestamp.Time)
 	known := r.seen.since(name, len(p.Spec.Attempts), now)
 	o := purchase.Observation{}
+	if purchase.OfOtherVersion(p) {
+		return o, againWithoutOrder, nil
+	}
 	if purchase.OfOtherCluster(p, r.Spender.ClusterUID) {
 		o.OtherCluster = true
 		return o, againWithoutOrder, nil

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/managedfields"
@@ -70,6 +72,34 @@ func TestWhatIsTakenBackIsLookedAtAgain(t *testing.T) {
 	} {
 		if got := wakes.Update(event.UpdateEvent{ObjectOld: bought(tt.before), ObjectNew: bought(tt.after)}); got != tt.wakes {
 			t.Errorf("%s: the purchase is looked at: %v", name, got)
+		}
+	}
+}
+
+// A record of another version may mean anything: nothing is done to it, and what a person
+// decided waits for that version.
+func TestRecordOfAnotherVersionIsLeftAlone(t *testing.T) {
+	begun := bought(regfish.Certificate{ID: "C1", Status: regfish.StatusPending})
+	begun.Spec.CertificateID, begun.Spec.Attempts[0].Outcome, begun.Spec.Attempts[0].Writer = "", nil, v1alpha1.Writer{StartNonce: "one"}
+	theirs := bought(regfish.Certificate{ID: "C1", Status: regfish.StatusPending})
+	theirs.Spec.Attempts[0].ClusterUID = "there"
+	for name, p := range map[string]*v1alpha1.RegfishPurchase{"begun by this process": begun, "of another cluster": theirs} {
+		p.Spec.RecordVersion++
+		p.Annotations = map[string]string{v1alpha1.AnnotationResolve: "abandon"}
+		r, api := reconciler(t, p)
+		got, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(p)})
+		if err != nil || got.RequeueAfter != againWithoutOrder {
+			t.Errorf("a record %s: looked at again after %s: %v", name, got.RequeueAfter, err)
+		}
+		var after v1alpha1.RegfishPurchase
+		if err := api.Get(t.Context(), client.ObjectKeyFromObject(p), &after); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(p.Spec, after.Spec); diff != "" || after.Annotations[v1alpha1.AnnotationResolve] != "abandon" {
+			t.Errorf("a record %s: it changed:\n%s", name, diff)
+		}
+		if c := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionHeld); c == nil || c.Reason != v1alpha1.ReasonUnknownRecord {
+			t.Errorf("a record %s: held for %+v", name, c)
 		}
 	}
 }
