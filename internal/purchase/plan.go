@@ -133,15 +133,8 @@ func sameKey(f Facts) (Decision, bool) {
 				return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonAbandoned, Message: fmt.Sprintf("a person gave RegfishPurchase %s up, which was made for this request.", p.Name)}, true
 			}
 		case phasePlaced:
-			switch {
-			case failed(p):
-				if p.Spec.Beneficiary.RequestUID == f.Want.Beneficiary.RequestUID {
-					return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonFailed, Message: p.Status.Message}, true
-				}
-			case !issued(p):
-				return Decision{Step: StepFollow, Purchase: p, Reason: v1alpha1.ReasonPurchased, Message: "bought for this key."}, true
-			case held(p) || p.Spec.Beneficiary.RequestUID == f.Want.Beneficiary.RequestUID || fresh(f, p.Status.NotBefore, p.Status.NotAfter):
-				return Decision{Step: StepDeliver, Purchase: p, Reason: v1alpha1.ReasonPurchased, Message: "bought for this key."}, true
+			if d, ok := boughtForKey(f, p); ok {
+				return d, true
 			}
 		case phaseUnresolved:
 			return Decision{Step: StepFollow, Purchase: p, Reason: v1alpha1.ReasonPlacing, Message: "being bought for this key.", LookAgain: wakeUp}, true
@@ -160,6 +153,23 @@ func sameKey(f Facts) (Decision, bool) {
 				return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonRejected, Message: fmt.Sprintf("regfish refused the order (%s): change the Certificate, or what %s orders (spec.sku, wildcardSKU, organizationID, validityDays, dcv).", strings.TrimSuffix(a.Outcome.Message, "."), p.Spec.IssuerRef)}, true
 			}
 		}
+	}
+	return Decision{}, false
+}
+
+// boughtForKey: what was bought for the key is followed, handed out while it is fit to be, and
+// fails the request that it was made for if it came to nothing.
+func boughtForKey(f Facts, p *v1alpha1.RegfishPurchase) (Decision, bool) {
+	own := p.Spec.Beneficiary.RequestUID == f.Want.Beneficiary.RequestUID
+	switch {
+	case failed(p) && own:
+		return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonFailed, Message: p.Status.Message}, true
+	case failed(p):
+		return Decision{}, false
+	case !issued(p):
+		return Decision{Step: StepFollow, Purchase: p, Reason: v1alpha1.ReasonPurchased, Message: "bought for this key."}, true
+	case held(p) || own || fresh(f, p.Status.NotBefore, p.Status.NotAfter):
+		return Decision{Step: StepDeliver, Purchase: p, Reason: v1alpha1.ReasonPurchased, Message: "bought for this key."}, true
 	}
 	return Decision{}, false
 }

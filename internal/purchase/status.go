@@ -196,32 +196,15 @@ func absolute(name string) string {
 }
 
 func place(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation) {
-	id := p.Spec.CertificateID
 	last := lastAttempt(p)
 	ph := phaseOf(p)
-	if ph == phaseAbandoned && id != "" {
+	if ph == phaseAbandoned && p.Spec.CertificateID != "" {
 		// Whatever a person decided, the order stands.
 		ph = phasePlaced
 	}
 	switch ph {
 	case phasePlaced:
-		reason, message := v1alpha1.ReasonPurchased, "regfish took the order and named it "+id+"."
-		switch {
-		case p.Spec.Action == v1alpha1.ActionImport:
-			reason, message = v1alpha1.ReasonAdopted, id+" was in the account already and was taken into the ledger."
-		case last != nil && last.Resolution != nil && last.Resolution.Result == v1alpha1.ResolutionAdopted:
-			reason, message = v1alpha1.ReasonAdopted, fmt.Sprintf("the answer to attempt %d was lost, and its order was found in the account as %s: %s", last.Number, id, last.Resolution.Message)
-		case !slices.ContainsFunc(p.Spec.Attempts, func(a v1alpha1.Attempt) bool { return a.Outcome != nil && a.Outcome.Result == v1alpha1.OutcomeAccepted }):
-			reason, message = v1alpha1.ReasonAdopted, "a person decided that "+id+" is the order of this purchase."
-		}
-		if o.Unread != nil && o.Unread.Reason == v1alpha1.ReasonEndpointChanged {
-			set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, o.Unread.Reason, o.Unread.Message)
-			return
-		}
-		if before := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionPlaced); before != nil && before.Reason == v1alpha1.ReasonEndpointChanged && !o.looked() {
-			return
-		}
-		set(s, v1alpha1.ConditionPlaced, metav1.ConditionTrue, reason, message)
+		placedAs(s, p, o)
 	case phaseAbandoned:
 		set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonAbandoned, givenUp(p))
 	case phaseUnresolved:
@@ -243,6 +226,28 @@ func place(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 			set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonNotDecided, "nothing was sent.")
 		}
 	}
+}
+
+// placedAs says that the order of p stands at regfish, and how that is known.
+func placedAs(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation) {
+	id, last := p.Spec.CertificateID, lastAttempt(p)
+	reason, message := v1alpha1.ReasonPurchased, "regfish took the order and named it "+id+"."
+	switch {
+	case p.Spec.Action == v1alpha1.ActionImport:
+		reason, message = v1alpha1.ReasonAdopted, id+" was in the account already and was taken into the ledger."
+	case last != nil && last.Resolution != nil && last.Resolution.Result == v1alpha1.ResolutionAdopted:
+		reason, message = v1alpha1.ReasonAdopted, fmt.Sprintf("the answer to attempt %d was lost, and its order was found in the account as %s: %s", last.Number, id, last.Resolution.Message)
+	case !slices.ContainsFunc(p.Spec.Attempts, func(a v1alpha1.Attempt) bool { return a.Outcome != nil && a.Outcome.Result == v1alpha1.OutcomeAccepted }):
+		reason, message = v1alpha1.ReasonAdopted, "a person decided that "+id+" is the order of this purchase."
+	}
+	if o.Unread != nil && o.Unread.Reason == v1alpha1.ReasonEndpointChanged {
+		set(s, v1alpha1.ConditionPlaced, metav1.ConditionFalse, o.Unread.Reason, o.Unread.Message)
+		return
+	}
+	if before := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionPlaced); before != nil && before.Reason == v1alpha1.ReasonEndpointChanged && !o.looked() {
+		return
+	}
+	set(s, v1alpha1.ConditionPlaced, metav1.ConditionTrue, reason, message)
 }
 
 // reasonOf is the reason of Placed for an attempt that bought nothing.
@@ -273,32 +278,50 @@ func hold(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation
 			return
 		}
 	case phaseUnresolved:
-		switch {
-		case o.Search != nil && o.Search.Finding == Undecided:
-			set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonAmbiguousOutcome, unknownOutcome(p)+searchMessage(p, o.Search))
-			return
-		case (o.Search == nil || o.Search.Finding == Searching) && before != nil && before.Status == metav1.ConditionTrue && about(before, p):
-			// A process that has just started did not look yet, or not as often.
-			return
-		case o.Search == nil && accepted(p):
-			set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonAmbiguousOutcome, unknownOutcome(p)+". "+decide(p))
+		if holdUnresolved(s, p, o, before) {
 			return
 		}
 	case phasePlaced:
-		if o.NotFound {
-			set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonNotFoundAtVendor,
-				fmt.Sprintf("regfish does not know %s, which it named itself: the key in %s may belong to another account. Nothing is bought again; this clears itself once the id is found.", p.Spec.CertificateID, o.Key))
-			return
-		}
-		if o.Vendor == nil && before != nil && before.Status == metav1.ConditionTrue {
-			return
-		}
-		// A refused certificate stays refused until a delivery passes.
-		if before != nil && before.Status == metav1.ConditionTrue && before.Reason == v1alpha1.ReasonCertificateRefused {
+		if holdPlaced(s, p, o, before) {
 			return
 		}
 	}
 	set(s, v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonNotHeld, "nobody has to decide.")
+}
+
+// holdUnresolved holds a purchase of which it cannot be told whether its order was placed, and
+// reports whether it did or the hold stands.
+func holdUnresolved(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation, before *metav1.Condition) bool {
+	switch {
+	case o.Search != nil && o.Search.Finding == Undecided:
+		set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonAmbiguousOutcome, unknownOutcome(p)+searchMessage(p, o.Search))
+		return true
+	case (o.Search == nil || o.Search.Finding == Searching) && before != nil && before.Status == metav1.ConditionTrue && about(before, p):
+		// A process that has just started did not look yet, or not as often.
+		return true
+	case o.Search == nil && accepted(p):
+		set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonAmbiguousOutcome, unknownOutcome(p)+". "+decide(p))
+		return true
+	}
+	return false
+}
+
+// holdPlaced holds a purchase whose order stands and cannot be followed, or whose certificate
+// may not be published, and reports whether it did or the hold stands.
+func holdPlaced(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation, before *metav1.Condition) bool {
+	if o.NotFound {
+		set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonNotFoundAtVendor,
+			fmt.Sprintf("regfish does not know %s, which it named itself: the key in %s may belong to another account. Nothing is bought again; this clears itself once the id is found.", p.Spec.CertificateID, o.Key))
+		return true
+	}
+	if o.Vendor == nil && before != nil && before.Status == metav1.ConditionTrue {
+		return true
+	}
+	// A refused certificate stays refused until a delivery passes.
+	if before != nil && before.Status == metav1.ConditionTrue && before.Reason == v1alpha1.ReasonCertificateRefused {
+		return true
+	}
+	return false
 }
 
 // action says whether a person has to act at regfish. fresh says that what stood there may be
