@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -136,6 +137,13 @@ func TestDecide(t *testing.T) {
 		"retry while the order may be under way": {
 			reason: "two orders would be", text: "retry:1", record: []change{attempted("", time.Hour)}, void: "process writer may still be sending the order of attempt 1",
 		},
+		"retry a moment after an earlier process of this pod began it": {
+			reason: "regfish may be dealing with it", text: "retry:1", record: []change{attempted("", time.Second), byPod("pod")}, known: MinSettleTime - time.Second, void: "may still be sending the order of attempt 1",
+		},
+		"retry what an earlier process of this pod began": {
+			reason: "it is gone", text: "retry:1", record: []change{attempted("", time.Hour), byPod("pod")}, known: MinSettleTime,
+			want: func(p v1alpha1.RegfishPurchase) bool { return phaseOf(&p) == phaseUnplaced },
+		},
 		"retry while the process that sent the order may be there": {
 			reason: "it may be frozen, and go on", text: "retry:1", record: []change{attempted("", time.Hour)}, known: MinSettleTime, void: "process writer may still be sending the order of attempt 1",
 		},
@@ -251,6 +259,11 @@ func foundBefore(id string) change {
 	return func(p *v1alpha1.RegfishPurchase) {
 		p.Spec.Attempts[len(p.Spec.Attempts)-1].BaselineIDs = []string{id}
 	}
+}
+
+// byPod says that a process of the pod made the last attempt.
+func byPod(uid types.UID) change {
+	return func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[len(p.Spec.Attempts)-1].Writer.PodUID = uid }
 }
 
 func holds(id string) func(v1alpha1.RegfishPurchase) bool {
