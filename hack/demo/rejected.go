@@ -7,6 +7,10 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
 )
@@ -77,8 +81,21 @@ func (s *stage) checkRejected(ctx context.Context) error {
 
 // checkHeld: cert-manager's next request waits for a person.
 func (s *stage) checkHeld(ctx context.Context) error {
-	err := s.shell.run(ctx,
-		"kubectl patch certificate www -n shop --type=merge -p '{\"spec\":{\"usages\":[\"digital signature\",\"server auth\"]}}'",
+	before, err := s.order(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.shell.run(ctx, "kubectl patch certificate www -n shop --type=merge -p '{\"spec\":{\"usages\":[\"digital signature\",\"server auth\"]}}'"); err != nil {
+		return err
+	}
+	// The next request has the name of the last one, so both come and go under one name.
+	if err := wait.PollUntilContextTimeout(ctx, time.Second/4, time.Minute, true, func(ctx context.Context) (bool, error) {
+		now, err := s.order(ctx)
+		return err == nil && now.UID != before.UID, client.IgnoreNotFound(err)
+	}); err != nil {
+		return &failure{"held", fmt.Errorf("cert-manager made no new request: %w", err)}
+	}
+	err = s.shell.run(ctx,
 		"kubectl wait --for=jsonpath='{.status.state}'=Held regfishorder/www-1 -n shop --timeout="+patience,
 		"kubectl wait --for=jsonpath='{.status.conditions[?(@.type==\"Held\")].reason}'=PreviousOrderFailed regfishorder/www-1 -n shop --timeout="+patience,
 		"kubectl wait --for=jsonpath='{.status.conditions[?(@.type==\"Ready\")].reason}'=Pending certificaterequest/www-1 -n shop --timeout="+patience,

@@ -24,7 +24,7 @@ func wildcard(ctx context.Context, s *stage) error {
 	s.heading("The request waits and says who has to add what; nothing is bought")
 	err := s.shell.run(ctx,
 		"kubectl wait --for=create regfishorder/www-1 -n shop --timeout="+patience,
-		"kubectl wait --for=jsonpath='{.status.conditions[?(@.type==\"Placed\")].reason}'=IssuerNotReady regfishorder/www-1 -n shop --timeout="+patience,
+		"kubectl wait --for=jsonpath='{.status.conditions[?(@.type==\"Placed\")].reason}'=WildcardSKURequired regfishorder/www-1 -n shop --timeout="+patience,
 		"kubectl wait --for=jsonpath='{.status.conditions[?(@.type==\"Ready\")].reason}'=Pending certificaterequest/www-1 -n shop --timeout="+patience,
 		"kubectl get certificates,certificaterequests,regfishorders -n shop",
 		"kubectl get certificaterequests -n shop -o wide",

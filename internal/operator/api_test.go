@@ -4,6 +4,7 @@
 package operator_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -41,11 +42,15 @@ func TestIssuerSpecIsChecked(t *testing.T) {
 		{"a limit of zero stops purchases", func(s *v1alpha1.IssuerSpec) { s.PurchaseLimit.Count = ptr.To[int32](0) }, ""},
 		{"a negative limit means nothing", func(s *v1alpha1.IssuerSpec) { s.PurchaseLimit.Count = ptr.To[int32](-1) }, "spec.purchaseLimit.count"},
 		{"a window below its resolution limits nothing", func(s *v1alpha1.IssuerSpec) { s.PurchaseLimit.Window = &metav1.Duration{Duration: time.Minute} }, "spec.purchaseLimit"},
-		{"e-mail validation does not exist here", func(s *v1alpha1.IssuerSpec) { s.DCV.Method = "Email" }, "spec.dcv.method"},
+		{"addresses are for validation by mail", func(s *v1alpha1.IssuerSpec) { s.DCV.Emails = []string{"admin@example.com"} }, "spec.dcv"},
+		{"an address has a domain", func(s *v1alpha1.IssuerSpec) {
+			s.DCV = v1alpha1.DCV{Method: v1alpha1.DCVMethodEmail, Emails: []string{"admin"}}
+		}, "spec.dcv.emails"},
+		{"validation by a file does not exist here", func(s *v1alpha1.IssuerSpec) { s.DCV.Method = "HTTP" }, "spec.dcv.method"},
 	}
-	for _, tc := range tests {
+	for i, tc := range tests {
 		issuer := &v1alpha1.RegfishIssuer{
-			ObjectMeta: metav1.ObjectMeta{GenerateName: "i-", Namespace: env.Namespace},
+			ObjectMeta: metav1.ObjectMeta{GenerateName: fmt.Sprintf("i-%02d-", i), Namespace: env.Namespace},
 			Spec:       v1alpha1.IssuerSpec{APIKeySecretRef: v1alpha1.SecretKeyReference{Name: "k"}, SKU: "RapidSSL"},
 		}
 		tc.change(&issuer.Spec)

@@ -42,7 +42,8 @@ func (r *Reconciler) act(ctx context.Context, p *v1alpha1.RegfishPurchase) (bool
 	}
 	log.FromContext(ctx).Info("a person decided", "reason", reason, "message", answer.Message)
 	r.Recorder.Eventf(p, nil, severity, reason, "Resolve", "%s", answer.Message)
-	return true, nil
+	// A void decision that a tool puts back all the time keeps nothing from being looked at.
+	return !answer.Void, nil
 }
 
 // takeOver takes the record of another cluster over, if the owner of its issuer says so.
