@@ -108,7 +108,12 @@ const (
 	// ReasonPurchaseLimitReached surfaces when the issuer's purchaseLimit is used
 	// up; the message says when the next slot is free. Placed is False.
 	ReasonPurchaseLimitReached = "PurchaseLimitReached"
-	// ReasonPurchasesPaused surfaces when the issuer's purchaseLimit.count is 0.
+	// ReasonSlotAfterExpiry surfaces when a renewal waits for the purchaseLimit and its
+	// slot comes after the certificate in use has expired; the limit has to be raised.
+	// Placed is False.
+	ReasonSlotAfterExpiry = "SlotAfterExpiry"
+	// ReasonPurchasesPaused surfaces when the issuer's purchaseLimit.count, or its
+	// countPerNamespace, is 0.
 	// Placed is False.
 	ReasonPurchasesPaused = "PurchasesPaused"
 	// ReasonIssuerNotReady surfaces when the issuer does not exist or is not

@@ -88,6 +88,14 @@ type PurchaseLimit struct {
 	// +kubebuilder:validation:Maximum=100000
 	Count *int32 `json:"count,omitempty"`
 
+	// countPerNamespace is how many of them the requests of one namespace may take,
+	// so that one tenant cannot use up what all share; 0 stops purchases of every
+	// namespace. Without it a namespace may take them all.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100000
+	CountPerNamespace *int32 `json:"countPerNamespace,omitempty"`
+
 	// window is the length of the rolling window, in whole hours' resolution:
 	// a purchase leaves it at the end of the hour in which it turns that old.
 	// +kubebuilder:validation:Type=string
@@ -213,6 +221,11 @@ type IssuerPurchases struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10000
 	Window []PurchaseBucket `json:"window,omitempty"`
+
+	// queued is how many orders wait for the limit. Renewals get the next slots, the
+	// nearest expiry first, then what was asked for first.
+	// +optional
+	Queued int32 `json:"queued,omitempty"`
 
 	// nextSlotTime is when the next purchase can be begun, while the limit is
 	// reached.

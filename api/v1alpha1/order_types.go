@@ -246,6 +246,12 @@ type OrderStatus struct {
 	// +optional
 	ContractNotAfter *metav1.Time `json:"contractNotAfter,omitempty"`
 
+	// replacesNotAfter is when the certificate that this order is to replace expires,
+	// while the order waits for the purchase limit: renewals get the next slots, the
+	// nearest expiry first. Absent for a first certificate.
+	// +optional
+	ReplacesNotAfter *metav1.Time `json:"replacesNotAfter,omitempty"`
+
 	// conditions of the order: Placed, Held, ActionRequired,
 	// ValidationPublished, Issued.
 	// +optional

@@ -321,6 +321,10 @@ func (in *OrderStatus) DeepCopyInto(out *OrderStatus) {
 		in, out := &in.ContractNotAfter, &out.ContractNotAfter
 		*out = (*in).DeepCopy()
 	}
+	if in.ReplacesNotAfter != nil {
+		in, out := &in.ReplacesNotAfter, &out.ReplacesNotAfter
+		*out = (*in).DeepCopy()
+	}
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))
@@ -411,6 +415,11 @@ func (in *PurchaseLimit) DeepCopyInto(out *PurchaseLimit) {
 	*out = *in
 	if in.Count != nil {
 		in, out := &in.Count, &out.Count
+		*out = new(int32)
+		**out = **in
+	}
+	if in.CountPerNamespace != nil {
+		in, out := &in.CountPerNamespace, &out.CountPerNamespace
 		*out = new(int32)
 		**out = **in
 	}

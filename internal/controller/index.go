@@ -18,6 +18,9 @@ import (
 const (
 	// OrdersByIssuer finds the orders that name an issuer, by its Ref.
 	OrdersByIssuer = "issuer"
+	// OrdersQueued finds the orders that wait for an issuer's purchase limit, by the
+	// issuer's Ref.
+	OrdersQueued = "queued"
 	// OrdersByPurchase finds the orders that show a purchase or wait for it.
 	OrdersByPurchase = "status.purchaseRef.name"
 	// PurchasesByRecord finds the purchases that want a validation record, by the
@@ -26,6 +29,15 @@ const (
 	// PurchasesByIssuer finds the purchases made with an issuer, by its Ref.
 	PurchasesByIssuer = "spec.issuerRef"
 )
+
+// IssuerOf is the issuer that an order names.
+func IssuerOf(o *v1alpha1.RegfishOrder) v1alpha1.IssuerRef {
+	ref := v1alpha1.IssuerRef{Kind: o.Spec.IssuerRef.Kind, Name: o.Spec.IssuerRef.Name}
+	if ref.Kind != v1alpha1.KindClusterIssuer {
+		ref.Namespace = o.Namespace
+	}
+	return ref
+}
 
 // Index adds the indexes to the cache. It is called once, before the cache
 // starts.
@@ -36,12 +48,13 @@ func Index(ctx context.Context, cache client.FieldIndexer) error {
 		values func(client.Object) []string
 	}{
 		{&v1alpha1.RegfishOrder{}, OrdersByIssuer, func(o client.Object) []string {
-			order := o.(*v1alpha1.RegfishOrder)
-			ref := v1alpha1.IssuerRef{Kind: order.Spec.IssuerRef.Kind, Name: order.Spec.IssuerRef.Name}
-			if ref.Kind != v1alpha1.KindClusterIssuer {
-				ref.Namespace = order.Namespace
+			return []string{IssuerOf(o.(*v1alpha1.RegfishOrder)).String()}
+		}},
+		{&v1alpha1.RegfishOrder{}, OrdersQueued, func(o client.Object) []string {
+			if order := o.(*v1alpha1.RegfishOrder); purchase.Queued(order) {
+				return []string{IssuerOf(order).String()}
 			}
-			return []string{ref.String()}
+			return nil
 		}},
 		{&v1alpha1.RegfishOrder{}, OrdersByPurchase, func(o client.Object) []string {
 			// An order that failed waits for nothing.

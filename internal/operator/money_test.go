@@ -434,6 +434,54 @@ func TestPurchaseLimit(t *testing.T) {
 	w.bought(5)
 }
 
+// TestQueueOfTheLimit: who gets a slot is not whoever looks first, and the issuer says
+// how many wait.
+func TestQueueOfTheLimit(t *testing.T) {
+	w := newWorld(t, func(s *v1alpha1.IssuerSpec) { s.PurchaseLimit.Count = ptr.To[int32](0) })
+	w.run(func(o *operator.Options) { o.Concurrency = 8 })
+	w.issuersReady()
+	for i := range 4 {
+		w.request(fmt.Sprintf("first%d", i), testenv.WithECDSA(), testenv.WithDNSNames(fmt.Sprintf("first%d.example.com", i)))
+	}
+	for name, expiry := range map[string]time.Duration{"later": 20 * 24 * time.Hour, "urgent": time.Hour} {
+		c := testenv.Certificate(w.Namespace, name, testenv.WithDNSNames(name+".example.com"))
+		w.create(c)
+		c.Status.NotAfter = &metav1.Time{Time: time.Now().Add(expiry)}
+		if err := w.Client.Status().Update(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		w.request(name+"-1", testenv.WithECDSA(), testenv.WithDNSNames(name+".example.com"), testenv.OwnedBy(c))
+	}
+	issuer := &v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: w.cluster}}
+	queue := func(n int32, says string) {
+		t.Helper()
+		w.eventually(fmt.Sprintf("the issuer says that %d wait", n), func() error {
+			if err := w.get(issuer); err != nil {
+				return err
+			}
+			ready := meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady)
+			if p := issuer.Status.Purchases; p == nil || p.Queued != n || !strings.Contains(ready.Message, says) {
+				return fmt.Errorf("it shows %+v and says %q", p, ready.Message)
+			}
+			return nil
+		})
+	}
+	queue(6, "6 orders wait, and spec.purchaseLimit.count is 0.")
+	w.bought(0)
+
+	// One slot: the renewal whose certificate expires first takes it.
+	w.edit(func(s *v1alpha1.IssuerSpec) { s.PurchaseLimit.Count = ptr.To[int32](1) })
+	w.order("urgent-1", "is bought", inState(v1alpha1.StateValidating))
+	w.order("later-1", "waits for the next one", placed(v1alpha1.ReasonPurchaseLimitReached))
+	queue(5, "5 orders wait for the purchase limit (1 in 24h0m0s)")
+	w.edit(func(s *v1alpha1.IssuerSpec) { s.PurchaseLimit.Count = ptr.To[int32](2) })
+	w.order("later-1", "is bought", inState(v1alpha1.StateValidating))
+	for i := range 4 {
+		w.order(fmt.Sprintf("first%d", i), "waits", placed(v1alpha1.ReasonPurchaseLimitReached))
+	}
+	w.bought(2)
+}
+
 // TestCountZeroStopsPurchases and says who can start them again.
 func TestCountZeroStopsPurchases(t *testing.T) {
 	w := newWorld(t, func(s *v1alpha1.IssuerSpec) { s.PurchaseLimit.Count = ptr.To[int32](0) })

@@ -271,6 +271,8 @@ func reconcilers(mgr ctrl.Manager, o Options, writer client.Client, spender *pur
 	for _, r := range []interface{ Register(ctrl.Manager) error }{
 		issuer.New(v1alpha1.KindIssuer, issuerOptions(o, writer, resolver, ledger)),
 		issuer.New(v1alpha1.KindClusterIssuer, issuerOptions(o, writer, resolver, ledger)),
+		issuer.NewQueue(v1alpha1.KindIssuer, issuerOptions(o, writer, resolver, ledger)),
+		issuer.NewQueue(v1alpha1.KindClusterIssuer, issuerOptions(o, writer, resolver, ledger)),
 		request.New(request.Options{Client: writer, Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
 		order.New(order.Options{Client: writer, Spender: spender, Recorder: recorder, Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
 		purchasecontroller.New(purchasecontroller.Options{Client: writer, Spender: spender, Resolver: outcomes, Recorder: recorder, Clock: clock.RealClock{}, Concurrency: o.Concurrency, Look: o.PollInterval, WriterGrace: o.WriterGrace}),

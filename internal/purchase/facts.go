@@ -8,6 +8,7 @@ import (
 	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
@@ -60,6 +61,14 @@ type Facts struct {
 	Issuer *IssuerProblem
 	// Slots is the use of the issuer's purchase limit.
 	Slots Slots
+	// InNamespace is the use of what the request's namespace may take of it; nil if that
+	// is all.
+	InNamespace *Slots
+	// Ahead is who gets a slot first; only known to decisions that wait.
+	Ahead Ahead
+	// ReplacesNotAfter is when the certificate that the Certificate has now expires; only
+	// known where the limit is short.
+	ReplacesNotAfter *metav1.Time
 	// Certificate owns the request; nil if none does or it is gone. It is only
 	// read where a decision may depend on it.
 	Certificate *cmapi.Certificate

@@ -67,7 +67,8 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 		f.Purchases, err = g.ofBeneficiary(ctx, reader, f.Want)
 		return f, nil, errors.Join(err, g.complete(ctx, reader, cached == nil, cr, &f))
 	}
-	f.Slots, _ = SlotsOf(issuer, nil, now)
+	slots, buckets := SlotsOf(issuer, nil, now)
+	f.Slots, f.InNamespace = slots, slotsIn(issuer, buckets, cr.Namespace)
 	f.Issuer = f.Want.from(issuer, now)
 	if problem := g.ready(issuer); problem != nil {
 		f.Issuer = problem
@@ -105,7 +106,10 @@ func (g *Gatherer) complete(ctx context.Context, reader client.Reader, needCerti
 		return nil
 	}
 	var err error
-	f.Certificate, err = g.certificate(ctx, cr)
+	f.Certificate, err = g.Certificate(ctx, cr)
+	if f.Certificate != nil {
+		f.ReplacesNotAfter = f.Certificate.Status.NotAfter
+	}
 	return err
 }
 
@@ -194,8 +198,8 @@ func (g *Gatherer) list(ctx context.Context, reader client.Reader, fields client
 	return list.Items, nil
 }
 
-// certificate reads the Certificate that owns the request, nil if there is none.
-func (g *Gatherer) certificate(ctx context.Context, cr *cmapi.CertificateRequest) (*cmapi.Certificate, error) {
+// Certificate reads the Certificate that owns the request, nil if there is none.
+func (g *Gatherer) Certificate(ctx context.Context, cr *cmapi.CertificateRequest) (*cmapi.Certificate, error) {
 	owner := metav1.GetControllerOf(cr)
 	if owner == nil || owner.Kind != cmapi.CertificateKind {
 		return nil, nil

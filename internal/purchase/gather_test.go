@@ -291,7 +291,7 @@ func TestFacts(t *testing.T) {
 	if diff := cmp.Diff(map[types.UID]bool{"r0": true}, f.Live); diff != "" {
 		t.Errorf("live requests (-want +got):\n%s", diff)
 	}
-	if f.Slots != (Slots{Limit: 7, Used: 3}) || f.Certificate == nil || f.Baseline != nil || f.Issuer != nil {
+	if f.Slots.Limit != 7 || f.Slots.Used != 3 || f.InNamespace != nil || f.Certificate == nil || f.Baseline != nil || f.Issuer != nil {
 		t.Errorf("slots %+v, Certificate %v, baseline %v, issuer %v", f.Slots, f.Certificate, f.Baseline, f.Issuer)
 	}
 

@@ -35,6 +35,8 @@ type OrderFacts struct {
 	// Contenders are the purchases that want a record at a name of the decision's
 	// purchase.
 	Contenders []Contender
+	// ReplacesNotAfter is when the certificate that the request is to replace expires.
+	ReplacesNotAfter *metav1.Time
 	// Delivery is set when the decision was to deliver.
 	Delivery *Delivery
 }
@@ -93,6 +95,9 @@ func OrderStatus(before v1alpha1.OrderStatus, f OrderFacts) v1alpha1.OrderStatus
 		c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonNotDecided, d.Message)
 	case StepWait, StepQueue:
 		c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, d.Reason, d.Message)
+	}
+	if queues(d.Reason) {
+		s.ReplacesNotAfter = f.ReplacesNotAfter
 	}
 	c.apply(&s.Conditions)
 	if s.State = stateOf(s.Conditions, nil, s.Vendor); s.State == v1alpha1.StateEnded {

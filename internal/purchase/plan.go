@@ -365,24 +365,6 @@ func issuerReady(f Facts) (Decision, bool) {
 	return Decision{Step: StepQueue, Reason: f.Issuer.Reason, Message: f.Issuer.Message}, true
 }
 
-// limit: what exceeds the purchase limit waits for a slot.
-func limit(f Facts) (Decision, bool) {
-	switch {
-	case f.Slots.Limit == 0:
-		return Decision{
-			Step: StepQueue, Reason: v1alpha1.ReasonPurchasesPaused,
-			Message: fmt.Sprintf("spec.purchaseLimit.count of %s is 0, so nothing is bought until its owner raises it.", f.Want.Issuer),
-		}, true
-	case !f.Slots.Free():
-		return Decision{
-			Step: StepQueue, Reason: v1alpha1.ReasonPurchaseLimitReached, LookAgain: max(time.Minute, f.Slots.Next.Sub(f.Now)),
-			Message: fmt.Sprintf("the purchase limit of %s (%d) is reached; the next slot is free at %s, or when its owner raises spec.purchaseLimit.count.",
-				f.Want.Issuer, f.Slots.Limit, f.Slots.Next.UTC().Format(time.RFC3339)),
-		}, true
-	}
-	return Decision{}, false
-}
-
 // unclaimed: a certificate or order in the account that shares a name and is in
 // no record is never ignored. After a restore it is what this cluster paid for.
 func unclaimed(f Facts) (Decision, bool) {

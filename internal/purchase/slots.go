@@ -19,16 +19,46 @@ const (
 	defaultWindow = 24 * time.Hour
 )
 
-// Slots is the use of an issuer's purchase limit at one moment.
+// Slots is the use of a purchase limit at one moment.
 type Slots struct {
 	Limit int32
 	Used  int32
 	// Next is when a slot gets free; zero while one is free or none ever will be.
 	Next time.Time
+	// Leaving is when what is used leaves the window, oldest first.
+	Leaving []Leaving
+	// Window is the length of the window.
+	Window time.Duration
+}
+
+// Leaving is a number of slots that get free at one time.
+type Leaving struct {
+	Time  time.Time
+	Count int32
 }
 
 // Free reports whether a purchase may be begun.
 func (s Slots) Free() bool { return s.Used < s.Limit }
+
+// At is about when the slot after ahead others is free; zero if it never will be. Those
+// that come first take theirs as soon as they can, and leave after a window of their
+// own.
+func (s Slots) At(ahead int32, now time.Time) time.Time {
+	if s.Limit <= 0 {
+		return time.Time{}
+	}
+	windows := ahead / s.Limit
+	over := s.Used + ahead%s.Limit - s.Limit + 1
+	at := now
+	for _, l := range s.Leaving {
+		if over <= 0 {
+			break
+		}
+		at = l.Time
+		over -= l.Count
+	}
+	return at.Add(time.Duration(windows) * s.Window)
+}
 
 type bucket struct {
 	hour      time.Time
@@ -62,10 +92,8 @@ func SlotsOf(issuer v1alpha1.Issuer, ledger []v1alpha1.RegfishPurchase, now time
 			}
 		}
 	}
-	slots := Slots{Limit: limit}
 	buckets := make([]v1alpha1.PurchaseBucket, 0, len(counts))
 	for k, n := range counts {
-		slots.Used += n
 		buckets = append(buckets, v1alpha1.PurchaseBucket{Hour: metav1.NewTime(k.hour), Namespace: k.namespace, Count: n})
 	}
 	slices.SortFunc(buckets, func(a, b v1alpha1.PurchaseBucket) int {
@@ -74,17 +102,32 @@ func SlotsOf(issuer v1alpha1.Issuer, ledger []v1alpha1.RegfishPurchase, now time
 		}
 		return slices.Compare([]string{a.Namespace}, []string{b.Namespace})
 	})
-	if !slots.Free() && limit > 0 {
-		// The slot gets free when enough of the oldest hours have left the window.
-		over := slots.Used - limit + 1
-		for _, b := range buckets {
-			if over -= b.Count; over <= 0 {
-				slots.Next = b.Hour.Add(window + time.Hour)
-				break
-			}
-		}
+	return slotsOf(limit, window, buckets), buckets
+}
+
+// slotsOf is the use of a limit by what was begun in the buckets.
+func slotsOf(limit int32, window time.Duration, buckets []v1alpha1.PurchaseBucket) Slots {
+	s := Slots{Limit: limit, Window: window}
+	for _, b := range buckets {
+		s.Used += b.Count
+		s.Leaving = append(s.Leaving, Leaving{b.Hour.Add(window + time.Hour), b.Count})
 	}
-	return slots, buckets
+	if !s.Free() && limit > 0 {
+		s.Next = s.At(0, time.Time{})
+	}
+	return s
+}
+
+// slotsIn is the use of what one namespace may take of an issuer's limit; nil if it may
+// take it all.
+func slotsIn(issuer v1alpha1.Issuer, buckets []v1alpha1.PurchaseBucket, namespace string) *Slots {
+	limit := issuer.GetSpec().PurchaseLimit.CountPerNamespace
+	if limit == nil {
+		return nil
+	}
+	_, window := limitOf(issuer)
+	s := slotsOf(*limit, window, slices.DeleteFunc(slices.Clone(buckets), func(b v1alpha1.PurchaseBucket) bool { return b.Namespace != namespace }))
+	return &s
 }
 
 // take adds one purchase to the buckets.
@@ -99,9 +142,9 @@ func take(buckets []v1alpha1.PurchaseBucket, namespace string, now time.Time) []
 	return append(buckets, v1alpha1.PurchaseBucket{Hour: metav1.NewTime(hour), Namespace: namespace, Count: 1})
 }
 
-// UsageOf is the status field for the given use.
-func UsageOf(s Slots, buckets []v1alpha1.PurchaseBucket) *v1alpha1.IssuerPurchases {
-	u := &v1alpha1.IssuerPurchases{Window: buckets}
+// UsageOf is the status field for the given use, with queued orders that wait for it.
+func UsageOf(s Slots, buckets []v1alpha1.PurchaseBucket, queued int32) *v1alpha1.IssuerPurchases {
+	u := &v1alpha1.IssuerPurchases{Window: buckets, Queued: queued}
 	for _, b := range buckets {
 		u.Count += b.Count
 	}

@@ -292,15 +292,13 @@ func (s *Spender) reserve(ctx context.Context, issuer v1alpha1.Issuer, facts Fac
 	err := s.updateSlots(ctx, issuer.Ref(), func(live v1alpha1.Issuer, now time.Time) {
 		slots, buckets := SlotsOf(live, nil, now)
 		f := facts
-		f.Slots = slots
+		f.Slots, f.InNamespace = slots, slotsIn(live, buckets, f.Want.Beneficiary.Namespace)
 		if d, ok := limit(f); ok {
 			full = &d
 			return
 		}
 		full = nil
-		buckets = take(buckets, facts.Want.Beneficiary.Namespace, now)
-		slots, _ = SlotsOf(withWindow(live, buckets), nil, now)
-		live.GetStatus().Purchases = UsageOf(slots, buckets)
+		use(live, take(buckets, facts.Want.Beneficiary.Namespace, now), now)
 	})
 	return full, err
 }
@@ -316,18 +314,22 @@ func (s *Spender) giveBack(ctx context.Context, issuer v1alpha1.Issuer, facts Fa
 				break
 			}
 		}
-		slots, _ := SlotsOf(withWindow(live, buckets), nil, now)
-		live.GetStatus().Purchases = UsageOf(slots, buckets)
+		use(live, buckets, now)
 	})
 	if err != nil {
 		log.FromContext(ctx).Error(err, "a slot of the purchase limit was not given back; it comes back with the window")
 	}
 }
 
-// withWindow puts the buckets into the issuer's status.
-func withWindow(issuer v1alpha1.Issuer, buckets []v1alpha1.PurchaseBucket) v1alpha1.Issuer {
+// use shows the buckets, and what they leave free, in the issuer's status.
+func use(issuer v1alpha1.Issuer, buckets []v1alpha1.PurchaseBucket, now time.Time) {
+	var queued int32
+	if before := issuer.GetStatus().Purchases; before != nil {
+		queued = before.Queued
+	}
 	issuer.GetStatus().Purchases = &v1alpha1.IssuerPurchases{Window: buckets}
-	return issuer
+	slots, _ := SlotsOf(issuer, nil, now)
+	issuer.GetStatus().Purchases = UsageOf(slots, buckets, queued)
 }
 
 // updateSlots changes the issuer's use of its limit. Within this process the

@@ -343,7 +343,7 @@ func TestStatus(t *testing.T) {
 			issuer := theIssuer("rapidssl")
 			issuer.Status = tt.before
 			before := issuer.DeepCopy()
-			s := status(issuer, tt.f, ours, nil, noon)
+			s := status(issuer, tt.f, ours, nil, 0, noon)
 			c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)
 			if c == nil || string(c.Status)+"/"+c.Reason != tt.ready || !strings.Contains(c.Message, tt.says) || c.ObservedGeneration != 3 {
 				t.Errorf("%s: Ready is %+v, want %s", tt.reason, c, tt.ready)
@@ -358,7 +358,7 @@ func TestStatus(t *testing.T) {
 				t.Errorf("the issuer was changed:\n%s", diff)
 			}
 			issuer.Status = s
-			if diff := cmp.Diff(s, status(issuer, tt.f, ours, nil, noon)); diff != "" {
+			if diff := cmp.Diff(s, status(issuer, tt.f, ours, nil, 0, noon)); diff != "" {
 				t.Errorf("the same look changes the status:\n%s", diff)
 			}
 		})
@@ -368,7 +368,7 @@ func TestStatus(t *testing.T) {
 // The vendor's words in Ready are bounded.
 func TestStatusBoundsTheMessage(t *testing.T) {
 	f := Findings{Problem: &credentials.Problem{Reason: v1alpha1.ReasonEndpointUnreachable, Message: "said:\x00\n" + strings.Repeat("ä", 10<<10)}}
-	message := status(theIssuer("RapidSSL"), f, ours, nil, noon).Conditions[0].Message
+	message := status(theIssuer("RapidSSL"), f, ours, nil, 0, noon).Conditions[0].Message
 	if len(message) > 1024 || !strings.HasPrefix(message, "said: ä") {
 		t.Errorf("%d bytes: %.40q", len(message), message)
 	}
@@ -386,9 +386,12 @@ func TestStatusRebuildsTheUseOfTheLimit(t *testing.T) {
 		made[i].Spec.Beneficiary.Namespace = "shop"
 		made[i].Spec.Attempts = []v1alpha1.Attempt{{Number: 1, Time: metav1.NewMicroTime(noon.Add(-time.Duration(i) * time.Minute))}}
 	}
-	s := status(issuer, Findings{Product: &v1alpha1.Product{SKU: "RapidSSL"}}, ours, made, noon)
-	if s.Purchases == nil || s.Purchases.Count != 3 || s.Purchases.NextSlotTime == nil {
+	s := status(issuer, Findings{Product: &v1alpha1.Product{SKU: "RapidSSL"}}, ours, made, 60, noon)
+	if s.Purchases == nil || s.Purchases.Count != 3 || s.Purchases.NextSlotTime == nil || s.Purchases.Queued != 60 {
 		t.Errorf("purchases %+v", s.Purchases)
+	}
+	if message := s.Conditions[0].Message; !strings.Contains(message, "offers RapidSSL. 60 orders wait for the purchase limit (2 in 24h0m0s)") {
+		t.Errorf("an issuer whose queue is longer than a window says %q", message)
 	}
 }
 

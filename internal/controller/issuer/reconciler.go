@@ -106,8 +106,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := r.Client.List(ctx, &made, client.InNamespace(r.Ledger.Namespace), client.MatchingFields{controller.PurchasesByIssuer: issuer.Ref().String()}, client.UnsafeDisableDeepCopy); err != nil {
 		return reconcile.Result{}, fmt.Errorf("list purchases: %w", err)
 	}
+	queued, err := waiting(ctx, r.Client, issuer.Ref())
+	if err != nil {
+		return reconcile.Result{}, err
+	}
 	before := issuer.DeepCopyObject().(client.Object)
-	*issuer.GetStatus() = status(issuer, findings, r.Ledger, made.Items, r.Clock.Now())
+	*issuer.GetStatus() = status(issuer, findings, r.Ledger, made.Items, queued, r.Clock.Now())
 	if !equality.Semantic.DeepEqual(before, issuer) {
 		if err := r.Client.Status().Patch(ctx, issuer, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 			return reconcile.Result{}, client.IgnoreNotFound(err)
@@ -127,7 +131,7 @@ func again(issuer v1alpha1.Issuer) time.Duration {
 }
 
 // status is the status of an issuer after a look at it.
-func status(issuer v1alpha1.Issuer, f Findings, ledger v1alpha1.Ledger, made []v1alpha1.RegfishPurchase, now time.Time) v1alpha1.IssuerStatus {
+func status(issuer v1alpha1.Issuer, f Findings, ledger v1alpha1.Ledger, made []v1alpha1.RegfishPurchase, queued int32, now time.Time) v1alpha1.IssuerStatus {
 	s := *issuer.GetStatus()
 	s.Conditions = append([]metav1.Condition(nil), s.Conditions...)
 	if s.Ledger == nil || purchase.TakesOver(issuer, s.Ledger.NamespaceUID) {
@@ -138,7 +142,7 @@ func status(issuer v1alpha1.Issuer, f Findings, ledger v1alpha1.Ledger, made []v
 	// The use of the limit is rebuilt from the ledger before the issuer is Ready:
 	// a re-created or restored issuer has forgotten it.
 	slots, buckets := purchase.SlotsOf(issuer, made, now)
-	s.Purchases = purchase.UsageOf(slots, buckets)
+	s.Purchases = purchase.UsageOf(slots, buckets, queued)
 	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: issuer.GetGeneration()}
 	switch {
 	case *s.Ledger != ledger:
@@ -149,7 +153,7 @@ func status(issuer v1alpha1.Issuer, f Findings, ledger v1alpha1.Ledger, made []v
 		c.Reason, c.Message = f.Problem.Reason, f.Problem.Message
 	default:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonChecked
-		c.Message = fmt.Sprintf("regfish accepts the key and offers %s.", offered(s, issuer.GetSpec().OrganizationID))
+		c.Message = checked(s, issuer.GetSpec().OrganizationID, slots, now)
 	}
 	c.Message = regfish.Sanitise(c.Message, maxMessage)
 	meta.SetStatusCondition(&s.Conditions, c)
@@ -163,6 +167,15 @@ func known(before, now *v1alpha1.Product, sku string) *v1alpha1.Product {
 		return before
 	}
 	return now
+}
+
+// checked is what is said of an issuer that is Ready.
+func checked(s v1alpha1.IssuerStatus, organization string, slots purchase.Slots, now time.Time) string {
+	message := fmt.Sprintf("regfish accepts the key and offers %s.", offered(s, organization))
+	if queue := purchase.QueueSentence(slots, s.Purchases.Queued, now); queue != "" {
+		message += " " + strings.ToUpper(queue[:1]) + queue[1:]
+	}
+	return message
 }
 
 // offered names the products of an issuer that is Ready, and whom they are ordered for.

@@ -49,8 +49,49 @@ func (r *Reconciler) gather(ctx context.Context, o *v1alpha1.RegfishOrder) (*inp
 	}
 	in.csr = csr
 	var err error
-	in.facts, in.issuer, err = r.Spender.Facts(ctx, r.Client, in.request, csr, r.Clock.Now())
-	return in, err
+	if in.facts, in.issuer, err = r.Spender.Facts(ctx, r.Client, in.request, csr, r.Clock.Now()); err != nil {
+		return nil, err
+	}
+	return in, r.queue(ctx, in)
+}
+
+// queue finds who gets a slot of the purchase limit before this order. It is not asked
+// before there is a queue: the Certificate has to be read for it.
+func (r *Reconciler) queue(ctx context.Context, in *input) error {
+	if in.issuer == nil {
+		return nil
+	}
+	var waiting v1alpha1.RegfishOrderList
+	if err := r.Client.List(ctx, &waiting, client.MatchingFields{controller.OrdersQueued: in.issuer.Ref().String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list the orders that wait for the purchase limit: %w", err)
+	}
+	short := !in.facts.Slots.Free() || (in.facts.InNamespace != nil && !in.facts.InNamespace.Free())
+	if len(waiting.Items) == 0 && !short {
+		r.yields.forget(client.ObjectKeyFromObject(in.order))
+		return nil
+	}
+	me := in.order.DeepCopy()
+	if me.Status.ReplacesNotAfter == nil && in.facts.ReplacesNotAfter == nil {
+		c, err := r.Spender.Certificate(ctx, in.request)
+		if err != nil {
+			return err
+		}
+		if c != nil {
+			me.Status.ReplacesNotAfter = c.Status.NotAfter
+		}
+	}
+	if in.facts.ReplacesNotAfter == nil {
+		in.facts.ReplacesNotAfter = me.Status.ReplacesNotAfter
+	}
+	me.Status.ReplacesNotAfter = in.facts.ReplacesNotAfter
+	in.facts.Ahead = purchase.AheadOf(me, waiting.Items, in.issuer, in.facts.Now)
+	switch name := client.ObjectKeyFromObject(in.order); {
+	case short:
+		r.yields.forget(name)
+	case r.yields.over(name, in.order.UID, in.facts.Now):
+		in.facts.Ahead = purchase.Ahead{}
+	}
+	return nil
 }
 
 // finish shows on the order that its request has the certificate, if it does: the

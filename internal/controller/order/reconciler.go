@@ -48,6 +48,7 @@ type Reconciler struct {
 	Options
 	pauses    pauses
 	reminders reminders
+	yields    yields
 }
 
 // New returns a Reconciler.
@@ -59,6 +60,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := r.Client.Get(ctx, req.NamespacedName, &o); err != nil {
 		r.pauses.forget(req.NamespacedName)
 		r.reminders.forget(req.NamespacedName)
+		r.yields.forget(req.NamespacedName)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if handed, err := r.finish(ctx, &o); handed || err != nil {

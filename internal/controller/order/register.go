@@ -10,6 +10,7 @@ import (
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -48,6 +49,11 @@ var usability = predicate.Funcs{
 		before, after := e.ObjectOld.(v1alpha1.Issuer), e.ObjectNew.(v1alpha1.Issuer)
 		a := meta.FindStatusCondition(before.GetStatus().Conditions, v1alpha1.ConditionReady)
 		b := meta.FindStatusCondition(after.GetStatus().Conditions, v1alpha1.ConditionReady)
+		if a != nil && b != nil && a.Status == metav1.ConditionTrue && b.Status == metav1.ConditionTrue {
+			// What a Ready issuer says changes with the length of its queue.
+			b = b.DeepCopy()
+			b.Message = a.Message
+		}
 		return before.GetGeneration() != after.GetGeneration() || !equality.Semantic.DeepEqual(a, b)
 	},
 }

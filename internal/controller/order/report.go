@@ -35,7 +35,7 @@ func (r *Reconciler) report(ctx context.Context, o *v1alpha1.RegfishOrder, in *i
 	before := o.DeepCopy()
 	now := r.Clock.Now()
 	o.Status = purchase.OrderStatus(before.Status, purchase.OrderFacts{
-		Want: in.facts.Want, Decision: out.decision, Contenders: contenders, Delivery: out.delivery,
+		Want: in.facts.Want, Decision: out.decision, Contenders: contenders, ReplacesNotAfter: in.facts.ReplacesNotAfter, Delivery: out.delivery,
 	})
 	if !equality.Semantic.DeepEqual(before.Status, o.Status) {
 		if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
@@ -61,6 +61,7 @@ var announced = []struct {
 	wait    bool
 }{
 	{v1alpha1.ConditionPlaced, metav1.ConditionTrue, "", false, false},
+	{v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonSlotAfterExpiry, true, true},
 	{v1alpha1.ConditionHeld, metav1.ConditionTrue, "", true, true},
 	{v1alpha1.ConditionActionRequired, metav1.ConditionTrue, "", true, true},
 	{v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonCompleted, false, false},
