@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -69,6 +70,8 @@ type Resolver struct {
 	// Timeout of a read; OrderTimeout of an order. Zero means the client's
 	// defaults.
 	Timeout, OrderTimeout time.Duration
+	// Dial makes the connections of the clients; nil: over the network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu      sync.Mutex
 	clients map[[32]byte]*regfish.Client
@@ -110,7 +113,7 @@ func (r *Resolver) Client(ctx context.Context, issuer v1alpha1.Issuer) (*regfish
 	}
 	c, err := regfish.New(regfish.Config{
 		Endpoint: endpoint, Key: key, CABundle: bundle, UserAgent: r.UserAgent,
-		Timeout: r.Timeout, OrderTimeout: r.OrderTimeout,
+		Timeout: r.Timeout, OrderTimeout: r.OrderTimeout, Dial: r.Dial,
 	})
 	if err != nil {
 		return nil, &Problem{v1alpha1.ReasonEndpointUnreachable, fmt.Sprintf("spec.caBundle cannot be used: %v.", err)}

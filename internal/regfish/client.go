@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -50,6 +51,9 @@ type Config struct {
 	// OrderTimeout bounds Order; 0 means 60 seconds, because the vendor calls
 	// the CA before it answers.
 	OrderTimeout time.Duration
+	// Dial makes the connections; nil: over the network. It is for simulations, whose
+	// network is in memory.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Client calls one endpoint with one key. It is safe for concurrent use.
@@ -61,6 +65,7 @@ type Client struct {
 	timeout      time.Duration
 	orderTimeout time.Duration
 	tls          *tls.Config
+	dial         func(ctx context.Context, network, address string) (net.Conn, error) // nil: the network
 	transport    *http.Transport
 }
 
@@ -97,6 +102,7 @@ func New(cfg Config) (*Client, error) {
 		timeout:      cfg.Timeout,
 		orderTimeout: cfg.OrderTimeout,
 		tls:          tlsConfig,
+		dial:         cfg.Dial,
 	}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
@@ -108,6 +114,7 @@ func New(cfg Config) (*Client, error) {
 		// No proxy from the environment: a variable in the pod must not decide
 		// through whose hands the key goes.
 		Proxy:           nil,
+		DialContext:     cfg.Dial,
 		TLSClientConfig: tlsConfig,
 		// HTTP/2 is off because Go's transport re-sends requests there after a
 		// stream was reset, and every call here is meant to be sent once.

@@ -237,7 +237,7 @@ func (c *Client) orderError(ctx context.Context, status int, err error) *Error {
 // orderConn is the connection of one order.
 type orderConn struct {
 	tls  *tls.Conn
-	tcp  *net.TCPConn
+	raw  net.Conn
 	stop func() bool
 }
 
@@ -251,21 +251,24 @@ func (c *Client) connect(ctx context.Context) (*orderConn, error) {
 	if port == "" {
 		port = "443"
 	}
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(endpoint.Hostname(), port))
+	dial := c.dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, "tcp", net.JoinHostPort(endpoint.Hostname(), port))
 	if err != nil {
 		return nil, err
-	}
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		_ = conn.Close()
-		return nil, errors.New("connection is not TCP")
 	}
 	// Closing discards what was not sent and resets the connection. Without it
 	// the kernel goes on delivering the order after the caller was told that
 	// its time is over.
-	if err := tcp.SetLinger(0); err != nil {
-		_ = tcp.Close()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		err = tcp.SetLinger(0)
+	} else if c.dial == nil {
+		err = errors.New("connection is not TCP")
+	}
+	if err != nil {
+		_ = conn.Close()
 		return nil, err
 	}
 	cfg := c.tls.Clone()
@@ -273,12 +276,12 @@ func (c *Client) connect(ctx context.Context) (*orderConn, error) {
 	// Full-sized records from the start: the order leaves in one write and not
 	// in slices, between which the process could be stopped.
 	cfg.DynamicRecordSizingDisabled = true
-	order := &orderConn{tls: tls.Client(tcp, cfg), tcp: tcp}
+	order := &orderConn{tls: tls.Client(conn, cfg), raw: conn}
 	if err := order.tls.HandshakeContext(ctx); err != nil {
-		_ = tcp.Close()
+		_ = conn.Close()
 		return nil, err
 	}
-	order.stop = context.AfterFunc(ctx, func() { _ = tcp.Close() })
+	order.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	return order, nil
 }
 
@@ -293,7 +296,12 @@ func (o *orderConn) arm(ctx context.Context) error {
 	if left <= 0 {
 		return context.DeadlineExceeded
 	}
-	return setUserTimeout(o.tcp, left)
+	tcp, ok := o.raw.(*net.TCPConn)
+	if !ok {
+		// No kernel holds anything back.
+		return nil
+	}
+	return setUserTimeout(tcp, left)
 }
 
 // answer reads the head of the answer and whatever only informs before it. All
@@ -310,5 +318,5 @@ func (o *orderConn) answer() (*http.Response, error) {
 
 func (o *orderConn) close() {
 	o.stop()
-	_ = o.tcp.Close()
+	_ = o.raw.Close()
 }

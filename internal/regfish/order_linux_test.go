@@ -55,14 +55,14 @@ func TestTheKernelGivesUpAnOrderAtItsDeadline(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.close()
-	if got := userTimeout(t, conn.tcp); got != 0 {
+	if got := userTimeout(t, conn.raw.(*net.TCPConn)); got != 0 {
 		t.Fatalf("a new connection has the timeout %v, want the system's default: the test proves nothing", got)
 	}
 	if err := conn.arm(ctx); err != nil {
 		t.Fatal(err)
 	}
 	deadline, _ := ctx.Deadline()
-	if got, left := userTimeout(t, conn.tcp), time.Until(deadline); got < left-time.Millisecond || got > time.Hour {
+	if got, left := userTimeout(t, conn.raw.(*net.TCPConn)), time.Until(deadline); got < left-time.Millisecond || got > time.Hour {
 		t.Errorf("the kernel gives up after %v, want what is left of an hour", got)
 	}
 }

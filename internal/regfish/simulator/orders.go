@@ -4,12 +4,12 @@
 package simulator
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -134,7 +134,7 @@ func (s *Server) placeOrder(r *http.Request, account int, faults []Fault) reply 
 	}
 	now := s.options.Now()
 	purchase := Purchase{
-		Number: len(s.purchases) + 1, ID: newID(), Account: account, Time: now,
+		Number: len(s.purchases) + 1, ID: s.newID(), Account: account, Time: now,
 		SKU: product.sku, CommonName: names[0], DNSNames: names[1:], ValidityDays: days,
 		DCVMethod: request.DCVMethod, DCVEmails: request.DCVEmails, OrganizationID: request.OrgID,
 		CSRHash: hash(csr.Raw), KeyHash: hash(csr.RawSubjectPublicKeyInfo), ReplyLost: has(faults, FaultNoID),
@@ -151,7 +151,7 @@ func (s *Server) placeOrder(r *http.Request, account int, faults []Fault) reply 
 	if request.DCVMethod == methodEmail {
 		o.targets = emailTargets(names, request.DCVEmails)
 	} else {
-		o.validations = validationsOf(names)
+		o.validations = s.validationsOf(names)
 	}
 	s.purchases = append(s.purchases, purchase)
 	s.orders = append(s.orders, o)
@@ -232,10 +232,10 @@ const idLength = 13
 
 // newID makes an id in the form of the documented ones: 13 digits and capitals
 // without those that are easily mistaken.
-func newID() string {
+func (s *Server) newID() string {
 	const alphabet = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ" // 32: every random byte counts the same
 	id := make([]byte, idLength)
-	_, _ = rand.Read(id) // it never fails
+	_, _ = io.ReadFull(s.options.Random, id) // it never fails
 	for i := range id {
 		id[i] = alphabet[int(id[i])%len(alphabet)]
 	}

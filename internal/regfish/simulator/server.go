@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -66,6 +67,9 @@ type Options struct {
 	// Hosts are names and addresses of the server beside localhost, 127.0.0.1
 	// and ::1.
 	Hosts []string
+	// Random is where ids and tokens come from. Default: crypto/rand. Whoever replays
+	// a schedule gives the same numbers again.
+	Random io.Reader
 	// Log gets a line for each request and each sale. Default: none.
 	Log *slog.Logger
 }
@@ -111,6 +115,9 @@ func New(o Options) (*Server, error) {
 		o.Organizations = defaultOrganizations()
 	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	if o.Random == nil {
+		o.Random = rand.Reader
+	}
 	if len(o.Keys) == 0 {
 		o.Keys = []string{DefaultKey}
 	}

@@ -5,9 +5,9 @@ package simulator
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -31,7 +31,7 @@ type validation struct{ name, target string }
 // one record _dnsauth.example.com for example.com and www.example.com; what
 // happens with several domains is undocumented. Every order has a token of its
 // own, so two orders for the same names want different targets at one name.
-func validationsOf(names []string) []validation {
+func (s *Server) validationsOf(names []string) []validation {
 	var validations []validation
 	for _, name := range names {
 		host := "_dnsauth." + baseDomain(name)
@@ -39,7 +39,7 @@ func validationsOf(names []string) []validation {
 			continue
 		}
 		token := make([]byte, 16)
-		_, _ = rand.Read(token) // it never fails
+		_, _ = io.ReadFull(s.options.Random, token) // it never fails
 		validations = append(validations, validation{host, hex.EncodeToString(token) + ".dcv.digicert.com"})
 	}
 	return validations
