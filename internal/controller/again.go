@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"hash/fnv"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +17,14 @@ const Component = "regfish-issuer"
 // RetryPause is the pause before something is done again that another writer got
 // in the way of; the cache has the other's write by then.
 const RetryPause = 250 * time.Millisecond
+
+// Spread is a part of within that is as good as drawn and always the same for a name, so
+// that many objects do not ask at once and a run can be repeated.
+func Spread(name string, within time.Duration) time.Duration {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(name)) // it never fails
+	return time.Duration(float64(within) * float64(sum.Sum32()) / (1 << 32))
+}
 
 // Again maps the error of a write to the result of a reconcile. A conflict, an
 // object that exists already or one that is gone only says that the decision was

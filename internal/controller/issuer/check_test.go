@@ -399,7 +399,8 @@ func TestAgain(t *testing.T) {
 	for ready, most := range map[metav1.ConditionStatus]time.Duration{metav1.ConditionTrue: 10 * time.Minute, metav1.ConditionFalse: time.Minute, metav1.ConditionUnknown: time.Minute} {
 		issuer := theIssuer("RapidSSL")
 		issuer.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: ready}}
-		for range 100 {
+		for i := range 100 {
+			issuer.Name = fmt.Sprintf("issuer-%d", i)
 			if got := again(issuer); got > most || got < most-most/5 {
 				t.Fatalf("while Ready is %s the next look is %s off, want at most %s and a fifth less", ready, got, most)
 			}

@@ -6,7 +6,6 @@ package issuer
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -127,7 +126,7 @@ func again(issuer v1alpha1.Issuer) time.Duration {
 	if meta.IsStatusConditionTrue(issuer.GetStatus().Conditions, v1alpha1.ConditionReady) {
 		pause = againWhileReady
 	}
-	return pause - time.Duration(rand.Int64N(int64(pause/5))) //nolint:gosec // spreading load needs no secrecy
+	return pause - controller.Spread(issuer.GetNamespace()+"/"+issuer.GetName(), pause/5)
 }
 
 // status is the status of an issuer after a look at it.

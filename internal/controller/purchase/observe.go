@@ -34,7 +34,7 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 		return o, againWithoutOrder, nil
 	}
 	if p.Spec.CertificateID == "" {
-		return r.observeUnplaced(ctx, p, known, r.pause(age))
+		return r.observeUnplaced(ctx, p, known, r.pause(p.Name, age))
 	}
 	if purchase.Resting(p) {
 		return o, 0, nil
@@ -46,7 +46,7 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 		}
 		o.Unwanted = !wanted
 	}
-	next := r.pause(age)
+	next := r.pause(p.Name, age)
 	if left, looked := r.seen.left(name, now); left > 0 {
 		return o, left, nil
 	} else if !looked && p.Status.Vendor != nil {

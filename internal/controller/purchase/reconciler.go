@@ -5,7 +5,6 @@ package purchase
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -173,10 +172,10 @@ func (r *Reconciler) plan(ctx context.Context, p *v1alpha1.RegfishPurchase) (rec
 }
 
 // pause is the pause between two looks at a purchase of that age: a fortieth of
-// the age, within bounds, with a third of jitter so that many do not ask at once.
-func (r *Reconciler) pause(age time.Duration) time.Duration {
+// the age, within bounds, spread over a third of that so that many do not ask at once.
+func (r *Reconciler) pause(name string, age time.Duration) time.Duration {
 	pause := min(lastLook, max(r.Look, age/40))
-	return pause - pause/6 + time.Duration(rand.Int64N(int64(pause/3)+1)) //nolint:gosec // spreading load needs no secrecy
+	return pause - pause/6 + controller.Spread(name, pause/3)
 }
 
 // seen remembers when each purchase was first seen and last looked at by this
