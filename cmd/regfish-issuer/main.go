@@ -42,7 +42,6 @@ func run(args []string) error {
 	o := operator.Options{
 		Version:        version,
 		LeaderElection: true,
-		WriterGrace:    purchasecontroller.DefaultWriterGrace,
 		PodUID:         os.Getenv("POD_UID"),
 		PodNamespace:   os.Getenv("POD_NAMESPACE"),
 		PodName:        os.Getenv("POD_NAME"),
@@ -62,7 +61,12 @@ func run(args []string) error {
 	flags.BoolVar(&o.LeaderElection, "leader-elect", true, "elect a leader; switch it off only where there can never be a second process")
 	flags.IntVar(&o.Concurrency, "concurrency", 16, "how many objects of each kind are worked on at once; an order that is being sent takes a place until regfish answers")
 	flags.DurationVar(&o.PollInterval, "poll-interval", purchasecontroller.DefaultLook, "pause between two looks at a fresh purchase; it grows with the purchase's age")
-	flags.DurationVar(&o.SettleTime, "settle-time", purchase.DefaultSettleTime, "how long an order whose answer was lost may take to appear in the account, before it counts as never placed; at least "+purchase.MinSettleTime.String())
+	flags.DurationVar(&o.SettleTime, "settle-time", purchase.DefaultSettleTime, "how long an order whose answer was lost may take to appear in the account, before it counts as never placed; at least twice --write-window and --order-timeout together ("+purchase.MinSettleTime.String()+")")
+	flags.DurationVar(&o.LeaseDuration, "lease-duration", operator.DefaultLeaseDuration, "how long a leader that is not heard of stays the leader")
+	flags.DurationVar(&o.RenewDeadline, "renew-deadline", operator.DefaultRenewDeadline, "how long a leader tries to stay one before it ends; less than --lease-duration")
+	flags.DurationVar(&o.RetryPeriod, "retry-period", operator.DefaultRetryPeriod, "pause between two tries to become the leader or to stay it; less than --renew-deadline")
+	flags.DurationVar(&o.Times.WriteWindow, "write-window", purchase.WriteWindow, "how long after its intent an order may leave; from a second to the default, and shorter in tests only")
+	flags.DurationVar(&o.Times.OrderTimeout, "order-timeout", regfish.DefaultOrderTimeout, "how long an order waits for its answer; from a second to the default, and shorter in tests only")
 	flags.StringVar(&format, "log-format", "text", "text or json")
 	flags.IntVar(&verbosity, "log-verbosity", 0, "0 for what matters to people, more for what matters to developers")
 	if err := flags.Parse(args); err != nil {
@@ -83,9 +87,10 @@ func run(args []string) error {
 	if o.Concurrency < 1 {
 		return fmt.Errorf("--concurrency %d: it has to be 1 at least", o.Concurrency)
 	}
-	if o.SettleTime < purchase.MinSettleTime {
-		return fmt.Errorf("--settle-time %s: it has to be %s at least, because an order may still leave for %s after its intent, and takes up to %s to be answered", o.SettleTime, purchase.MinSettleTime, purchase.WriteWindow, regfish.DefaultOrderTimeout)
+	if err := checkTimes(o); err != nil {
+		return err
 	}
+	o.WriterGrace = o.Times.MinSettleTime()
 	o.Namespaces, o.ConsoleHosts = list(namespaces), list(strings.ToLower(hosts))
 	for _, raw := range list(endpoints) {
 		endpoint, err := regfish.CanonicalEndpoint(raw)
@@ -106,6 +111,35 @@ func run(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return operator.Run(ctx, o)
+}
+
+// checkTimes refuses times with which an order could be taken for lost that is still
+// under way.
+func checkTimes(o operator.Options) error {
+	for _, f := range []struct {
+		name       string
+		value, max time.Duration
+	}{
+		{"--write-window", o.Times.WriteWindow, purchase.WriteWindow},
+		{"--order-timeout", o.Times.OrderTimeout, regfish.DefaultOrderTimeout},
+	} {
+		if f.value < time.Second || f.value > f.max {
+			return fmt.Errorf("%s %s: it has to be from 1s to %s; a pod that is stopped would be killed while a later order is under way", f.name, f.value, f.max)
+		}
+	}
+	if least := o.Times.MinSettleTime(); o.SettleTime < least {
+		return fmt.Errorf("--settle-time %s: it has to be %s at least, because an order may still leave for %s after its intent, and takes up to %s to be answered", o.SettleTime, least, o.Times.WriteWindow, o.Times.OrderTimeout)
+	}
+	// The library's own messages name no flag.
+	switch {
+	case o.RetryPeriod < 100*time.Millisecond:
+		return fmt.Errorf("--retry-period %s: it has to be 100ms at least", o.RetryPeriod)
+	case o.RenewDeadline < 2*o.RetryPeriod:
+		return fmt.Errorf("--renew-deadline %s: it has to be twice --retry-period (%s) at least", o.RenewDeadline, o.RetryPeriod)
+	case o.LeaseDuration <= o.RenewDeadline:
+		return fmt.Errorf("--lease-duration %s: it has to be longer than --renew-deadline (%s), or a leader goes on that is none", o.LeaseDuration, o.RenewDeadline)
+	}
+	return nil
 }
 
 // list splits a comma-separated flag.

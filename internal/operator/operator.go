@@ -59,9 +59,9 @@ const SecretReaderRole = "regfish-issuer-secret-reader"
 // The leader election is slow on purpose: an order is worth more than a minute, and
 // an overloaded API server must not make the leader change.
 const (
-	leaseDuration = 60 * time.Second
-	renewDeadline = 40 * time.Second
-	retryPeriod   = 5 * time.Second
+	DefaultLeaseDuration = 60 * time.Second
+	DefaultRenewDeadline = 40 * time.Second
+	DefaultRetryPeriod   = 5 * time.Second
 )
 
 // stopPatience is how long a stop waits for the reconcilers: an order that is
@@ -92,6 +92,11 @@ type Options struct {
 	MetricsCertDir string
 	// LeaderElection is only switched off in tests.
 	LeaderElection bool
+	// LeaseDuration, RenewDeadline and RetryPeriod of the leader election. Zero means
+	// the default.
+	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
+	// Times are how long an order may take.
+	Times purchase.Times
 	// Concurrency is how many objects of each kind are worked on at once.
 	Concurrency int
 	// PollInterval is the pause between two looks at a fresh purchase.
@@ -99,8 +104,8 @@ type Options struct {
 	// WriterGrace is how long an attempt of another process may still be under way.
 	WriterGrace time.Duration
 	// SettleTime is how long an order whose answer was lost may take to appear in the
-	// account; zero means purchase.DefaultSettleTime. Less than
-	// purchase.MinSettleTime is for tests.
+	// account; zero means purchase.DefaultSettleTime. Less than that of Times is for
+	// tests.
 	SettleTime time.Duration
 	// PodUID, PodNamespace and PodName of this process, and its ServiceAccount
 	// (namespace:name).
@@ -164,7 +169,7 @@ func newManager(o Options, identity string) (ctrl.Manager, error) {
 		}
 	}
 	patience := stopPatience
-	lease, renew, retry := leaseDuration, renewDeadline, retryPeriod
+	lease, renew, retry := cmp.Or(o.LeaseDuration, DefaultLeaseDuration), cmp.Or(o.RenewDeadline, DefaultRenewDeadline), cmp.Or(o.RetryPeriod, DefaultRetryPeriod)
 	options := manager.Options{
 		Scheme: Scheme(),
 		Cache:  cacheOptions,
@@ -185,7 +190,7 @@ func newManager(o Options, identity string) (ctrl.Manager, error) {
 	}
 	if o.LeaderElection {
 		lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, o.LedgerNamespace, LeaseName,
-			resourcelock.ResourceLockConfig{Identity: identity}, o.REST, renewDeadline)
+			resourcelock.ResourceLockConfig{Identity: identity}, o.REST, renew)
 		if err != nil {
 			return nil, fmt.Errorf("prepare leader election: %w", err)
 		}
@@ -222,6 +227,7 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 		UserAgent:                regfish.UserAgent("regfish-issuer", o.Version, "os="+runtime.GOOS, "arch="+runtime.GOARCH),
 		ReaderRole:               SecretReaderRole,
 		ServiceAccount:           o.ServiceAccount,
+		OrderTimeout:             o.Times.OrderTimeout,
 	}
 	writer := mgr.GetClient()
 	if o.Wrap != nil {
@@ -238,6 +244,7 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 			return c, nil
 		},
 		Writer: v1alpha1.Writer{PodUID: types.UID(o.PodUID), PodNamespace: o.PodNamespace, PodName: o.PodName, StartNonce: identity},
+		Times:  o.Times,
 		Clock:  clock.RealClock{},
 		MayShow: func(i v1alpha1.Issuer, url string) bool {
 			return controller.MayShow(i.GetSpec().URL, o.ConsoleHosts, url)

@@ -167,7 +167,7 @@ func (r *Resolver) sending(ctx context.Context, p *v1alpha1.RegfishPurchase) (st
 	now := r.Spender.Clock.Now()
 	s := r.of(p, now)
 	switch known := now.Sub(s.Begun); {
-	case known < MinSettleTime:
+	case known < r.Spender.Times.MinSettleTime():
 		return fmt.Sprintf("process %s", a.Writer.StartNonce), nil
 	case s.Finding == Undecided:
 		return "", nil

@@ -27,10 +27,6 @@ import (
 // the account's list.
 const DefaultSettleTime = 30 * time.Minute
 
-// MinSettleTime is the least that can be waited for: an order may leave until the write
-// window is over, and regfish may take as long as an order waits for its answer.
-const MinSettleTime = WriteWindow + regfish.DefaultOrderTimeout + 30*time.Second
-
 // lookAgain is the pause after a reading that failed, and lastLook the longest pause
 // between two readings for an order that a person decides on.
 const (

@@ -27,10 +27,6 @@ import (
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
-// WriteWindow is how long after the intent was written the order may still
-// leave. A process that was frozen for longer finds its connection refusing.
-const WriteWindow = 30 * time.Second
-
 // recordPause is the pause between attempts to record an outcome.
 const recordPause = time.Second
 
@@ -58,6 +54,8 @@ type Spender struct {
 	// Leader returns nil if this process is the leader by a live read. Nil where
 	// there is no election.
 	Leader func(context.Context) error
+	// Times are how long an order may take.
+	Times Times
 	// Clock tells the time.
 	Clock clock.PassiveClock
 	// MayShow decides whether a completion URL may be shown.
@@ -421,7 +419,8 @@ func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alp
 			log.FromContext(ctx).Error(nil, "panic while an order was being placed", "purchase", p.Name, "stack", string(debug.Stack()))
 		}
 	}()
-	asking, cancel := context.WithTimeout(ctx, WriteWindow)
+	window := s.Times.Window()
+	asking, cancel := context.WithTimeout(ctx, window)
 	defer cancel()
 	if err := s.mayStillSpend(asking, facts); err != nil {
 		return notSent(err)
@@ -438,8 +437,8 @@ func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alp
 	}, func() error {
 		// Wall clock and monotonic clock both: a suspended machine may stop one of
 		// them, and a clock that was set back must not open the window again.
-		if time.Since(begun) > WriteWindow || s.Clock.Now().Round(0).Sub(attempt.Time.Round(0)) > WriteWindow {
-			return errors.New("more than 30 s have passed since the intent was written")
+		if time.Since(begun) > window || s.Clock.Now().Round(0).Sub(attempt.Time.Round(0)) > window {
+			return fmt.Errorf("more than %s have passed since the intent was written", window)
 		}
 		return nil
 	})

@@ -36,9 +36,8 @@ const (
 	// lastLook is the longest pause between two looks.
 	lastLook = 30 * time.Minute
 	// DefaultWriterGrace is how long an attempt of another process may still be
-	// under way: the window in which its order may leave, the time an answer may
-	// take, and half a minute.
-	DefaultWriterGrace = purchase.WriteWindow + time.Minute + 30*time.Second
+	// under way.
+	DefaultWriterGrace = purchase.MinSettleTime
 	// againWithoutOrder is the pause before what nobody waits for is looked at.
 	againWithoutOrder = 10 * time.Minute
 	// endAfter is for how long an order that was looked for and not found waits for a
