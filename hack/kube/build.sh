@@ -2,11 +2,13 @@
 # Copyright The regfish-issuer Authors
 # SPDX-License-Identifier: Apache-2.0
 #
-# Usage: [K8S=1.34.4] hack/kube/build.sh [OUT]
+# Usage: [K8S=1.34.4] hack/kube/build.sh [OUT [COMMAND...]]
 #
 # Builds etcd, kube-apiserver, kube-controller-manager and kubectl from source
-# into OUT (bin/kube). The first run takes several minutes. K8S names another version of
-# Kubernetes than the one that this module pins; it gets a module of its own, below bin.
+# into OUT (bin/kube), and the further commands of Kubernetes that are named: a node needs
+# kubelet, kube-proxy and kube-scheduler. The first run takes several minutes. K8S names
+# another version of Kubernetes than the one that this module pins; it gets a module of
+# its own, below bin.
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
@@ -26,7 +28,7 @@ if [[ $version != "$pinned" ]]; then
 		{
 			printf 'module github.com/regfish/regfish-issuer/hack/kube\n\ngo 1.26.0\n\n'
 			sed -n 's/^godebug default=.*/&/p' hack/kube/go.mod
-			for command in kube-apiserver kube-controller-manager kubectl; do
+			for command in kube-apiserver kube-controller-manager kube-proxy kube-scheduler kubectl kubelet; do
 				echo "tool k8s.io/kubernetes/cmd/$command"
 			done
 			echo "require k8s.io/kubernetes $version"
@@ -47,8 +49,6 @@ for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 	flags+=("-X $package.gitMinor=$minor")
 done
 
-LDFLAGS="${flags[*]}" hack/build.sh "$module" "${1:-bin/kube}" \
-	./etcd \
-	k8s.io/kubernetes/cmd/kube-apiserver \
-	k8s.io/kubernetes/cmd/kube-controller-manager \
-	k8s.io/kubernetes/cmd/kubectl
+out=${1:-bin/kube}
+commands=(kube-apiserver kube-controller-manager kubectl "${@:2}")
+LDFLAGS="${flags[*]}" hack/build.sh "$module" "$out" ./etcd "${commands[@]/#/k8s.io/kubernetes/cmd/}"
