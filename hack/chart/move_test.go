@@ -31,7 +31,9 @@ func TestMove(t *testing.T) {
 		old.ready(c)
 	}
 	old.certificate(v1alpha1.KindClusterIssuer, "under-way")
-	underWay := old.order("under-way-1", "is validating", inState(v1alpha1.StateValidating))
+	underWay := old.order("under-way-1", "shows its record", func(o *v1alpha1.RegfishOrder) bool {
+		return o.Status.State == v1alpha1.StateValidating && o.Status.DCV != nil && len(o.Status.DCV.Records) > 0 && o.Status.PurchaseRef.CertificateID != ""
+	})
 
 	// The old cluster stops.
 	stop()

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 )
 
@@ -54,7 +55,8 @@ type pkg struct {
 // wants to see to w. The error says why the run counts as failed.
 func report(r io.Reader, w io.Writer) error {
 	var passed, failed, skipped, empty int
-	var broken []string // packages
+	var broken []string     // packages
+	var complaints []string // of tests that failed
 	pkgs := map[string]*pkg{}
 	for d := json.NewDecoder(r); ; {
 		var e event
@@ -93,12 +95,17 @@ func report(r io.Reader, w io.Writer) error {
 				p.passed[e.Test] = true
 			case "fail":
 				failed++
+				complaints = append(complaints, p.complaints(e.Test)...)
 			case "skip":
 				skipped++
 			}
 		}
 	}
 
+	if len(complaints) > 0 {
+		// A test may print the log of a whole program after what it failed for.
+		fmt.Fprintf(w, "\nWhat the tests failed for, or logged:\n%s", strings.Join(complaints, ""))
+	}
 	fmt.Fprintf(w, "\n%d passed, %d failed, %d skipped\n", passed, failed, skipped)
 	switch {
 	case len(broken) > 0: // by a test, by the build, or by ending early
@@ -111,6 +118,20 @@ func report(r io.Reader, w io.Writer) error {
 		return errors.New("no test ran")
 	}
 	return nil
+}
+
+// complaint is the beginning of what a test logs.
+var complaint = regexp.MustCompile(`^\s*\w+_test\.go:\d+: `)
+
+// complaints are the first lines of what the test logged, with its name.
+func (p *pkg) complaints(test string) []string {
+	lines := []string{test + "\n"}
+	for _, e := range p.output {
+		if e.Test == test && complaint.MatchString(e.Output) {
+			lines = append(lines, strings.TrimRight(fmt.Sprintf("%.500s", e.Output), "\n")+"\n")
+		}
+	}
+	return lines
 }
 
 // print writes the result of a package and the output of what did not pass.

@@ -53,9 +53,9 @@ func TestReport(t *testing.T) {
 			err:    "1 tests were skipped",
 		},
 		"a test failed": {
-			reason: "the output of the failed test is what the developer needs",
+			reason: "the output of the failed test is what the developer needs, and at the end what it failed for",
 			events: fail + pass,
-			output: "c_test.go:9: got 1, want 2\nFAIL\tr\t0.1s\nok  \tp\t0.1s\n\n1 passed, 1 failed, 0 skipped\n",
+			output: "c_test.go:9: got 1, want 2\nFAIL\tr\t0.1s\nok  \tp\t0.1s\n\nWhat the tests failed for, or logged:\nTestC\nc_test.go:9: got 1, want 2\n\n1 passed, 1 failed, 0 skipped\n",
 			err:    "failed: r",
 		},
 		"a package does not build": {
