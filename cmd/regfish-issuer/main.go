@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"strings"
@@ -24,6 +25,7 @@ import (
 
 	purchasecontroller "github.com/regfish/regfish-issuer/internal/controller/purchase"
 	"github.com/regfish/regfish-issuer/internal/operator"
+	"github.com/regfish/regfish-issuer/internal/poller"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
@@ -60,7 +62,9 @@ func run(args []string) error {
 	flags.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 for none")
 	flags.BoolVar(&o.LeaderElection, "leader-elect", true, "elect a leader; switch it off only where there can never be a second process")
 	flags.IntVar(&o.Concurrency, "concurrency", 16, "how many objects of each kind are worked on at once; an order that is being sent takes a place until regfish answers")
-	flags.DurationVar(&o.PollInterval, "poll-interval", purchasecontroller.DefaultLook, "pause between two looks at a fresh purchase; it grows with the purchase's age")
+	flags.DurationVar(&o.PollInterval, "poll-interval", purchasecontroller.DefaultLook, "pause between two looks at a fresh purchase; it grows with the purchase's age, up to eight minutes")
+	flags.Float64Var(&o.Limits.Rate, "vendor-rate", poller.DefaultLimits.Rate, "how many calls a second are made at regfish in the long run, for each endpoint and API key")
+	flags.IntVar(&o.Limits.Burst, "vendor-burst", poller.DefaultLimits.Burst, "how many calls may be made at regfish at once after a pause, for each endpoint and API key")
 	flags.DurationVar(&o.SettleTime, "settle-time", purchase.DefaultSettleTime, "how long an order whose answer was lost may take to appear in the account, before it counts as never placed; at least twice --write-window and --order-timeout together ("+purchase.MinSettleTime.String()+")")
 	flags.DurationVar(&o.LeaseDuration, "lease-duration", operator.DefaultLeaseDuration, "how long a leader that is not heard of stays the leader")
 	flags.DurationVar(&o.RenewDeadline, "renew-deadline", operator.DefaultRenewDeadline, "how long a leader tries to stay one before it ends; less than --lease-duration")
@@ -83,6 +87,12 @@ func run(args []string) error {
 	}
 	if o.PollInterval < time.Second {
 		return fmt.Errorf("--poll-interval %s: it has to be a second at least", o.PollInterval)
+	}
+	if o.Limits.Rate < 0.1 || math.IsNaN(o.Limits.Rate) {
+		return fmt.Errorf("--vendor-rate %g: it has to be 0.1 at least", o.Limits.Rate)
+	}
+	if o.Limits.Burst < 1 {
+		return fmt.Errorf("--vendor-burst %d: it has to be 1 at least", o.Limits.Burst)
 	}
 	if o.Concurrency < 1 {
 		return fmt.Errorf("--concurrency %d: it has to be 1 at least", o.Concurrency)

@@ -39,6 +39,15 @@ func IssuerOf(o *v1alpha1.RegfishOrder) v1alpha1.IssuerRef {
 	return ref
 }
 
+// PurchaseShown is the name of the purchase that the order shows or waits for, empty if
+// there is none. An order that failed waits for nothing.
+func PurchaseShown(o *v1alpha1.RegfishOrder) string {
+	if o.Status.PurchaseRef == nil || o.Status.State == v1alpha1.StateFailed {
+		return ""
+	}
+	return o.Status.PurchaseRef.Name
+}
+
 // Index adds the indexes to the cache. It is called once, before the cache
 // starts.
 func Index(ctx context.Context, cache client.FieldIndexer) error {
@@ -57,9 +66,8 @@ func Index(ctx context.Context, cache client.FieldIndexer) error {
 			return nil
 		}},
 		{&v1alpha1.RegfishOrder{}, OrdersByPurchase, func(o client.Object) []string {
-			// An order that failed waits for nothing.
-			if s := o.(*v1alpha1.RegfishOrder).Status; s.PurchaseRef != nil && s.State != v1alpha1.StateFailed {
-				return []string{s.PurchaseRef.Name}
+			if name := PurchaseShown(o.(*v1alpha1.RegfishOrder)); name != "" {
+				return []string{name}
 			}
 			return nil
 		}},

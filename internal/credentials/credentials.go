@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/poller"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
@@ -72,9 +73,11 @@ type Resolver struct {
 	Timeout, OrderTimeout time.Duration
 	// Dial makes the connections of the clients; nil: over the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Accounts say when a call may be made. Nil for no limits, which is for tests.
+	Accounts *poller.Accounts
 
 	mu      sync.Mutex
-	clients map[[32]byte]*regfish.Client
+	clients map[[32]byte]*poller.Client
 }
 
 // Endpoint returns the canonical endpoint of the issuer if it may be called, and
@@ -94,8 +97,9 @@ func (r *Resolver) Endpoint(issuer v1alpha1.Issuer) (string, error) {
 
 // Client returns a client for the issuer with the key that its Secret holds now.
 // An error that the issuer's owner can mend is a *Problem; any other error is
-// the API server's.
-func (r *Resolver) Client(ctx context.Context, issuer v1alpha1.Issuer) (*regfish.Client, error) {
+// the API server's. There is no other way to regfish: whatever calls it is limited with
+// everything else that uses the key.
+func (r *Resolver) Client(ctx context.Context, issuer v1alpha1.Issuer) (*poller.Client, error) {
 	endpoint, err := r.Endpoint(issuer)
 	if err != nil {
 		return nil, err
@@ -111,7 +115,7 @@ func (r *Resolver) Client(ctx context.Context, issuer v1alpha1.Issuer) (*regfish
 	if c, ok := r.clients[id]; ok {
 		return c, nil
 	}
-	c, err := regfish.New(regfish.Config{
+	vendor, err := regfish.New(regfish.Config{
 		Endpoint: endpoint, Key: key, CABundle: bundle, UserAgent: r.UserAgent,
 		Timeout: r.Timeout, OrderTimeout: r.OrderTimeout, Dial: r.Dial,
 	})
@@ -122,8 +126,9 @@ func (r *Resolver) Client(ctx context.Context, issuer v1alpha1.Issuer) (*regfish
 		for _, old := range r.clients {
 			old.Close()
 		}
-		r.clients = map[[32]byte]*regfish.Client{}
+		r.clients = map[[32]byte]*poller.Client{}
 	}
+	c := r.Accounts.Client(vendor)
 	r.clients[id] = c
 	return c, nil
 }

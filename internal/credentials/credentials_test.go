@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/poller"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
@@ -225,7 +226,7 @@ func TestClientIsKept(t *testing.T) {
 	s := secret("shop", "regfish-api", "api-key", "one")
 	reader := api(t, s)
 	r := resolver(reader)
-	ask := func(issuer v1alpha1.Issuer) *regfish.Client {
+	ask := func(issuer v1alpha1.Issuer) *poller.Client {
 		t.Helper()
 		c, err := r.Client(t.Context(), issuer)
 		if err != nil {

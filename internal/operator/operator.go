@@ -42,6 +42,7 @@ import (
 	purchasecontroller "github.com/regfish/regfish-issuer/internal/controller/purchase"
 	"github.com/regfish/regfish-issuer/internal/controller/request"
 	"github.com/regfish/regfish-issuer/internal/credentials"
+	"github.com/regfish/regfish-issuer/internal/poller"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
@@ -101,6 +102,8 @@ type Options struct {
 	Concurrency int
 	// PollInterval is the pause between two looks at a fresh purchase.
 	PollInterval time.Duration
+	// Limits of the calls of regfish with each key.
+	Limits poller.Limits
 	// WriterGrace is how long an attempt of another process may still be under way.
 	WriterGrace time.Duration
 	// SettleTime is how long an order whose answer was lost may take to appear in the
@@ -228,6 +231,7 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 		ReaderRole:               SecretReaderRole,
 		ServiceAccount:           o.ServiceAccount,
 		OrderTimeout:             o.Times.OrderTimeout,
+		Accounts:                 poller.NewAccounts(o.Limits),
 	}
 	writer := mgr.GetClient()
 	if o.Wrap != nil {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/operator"
+	"github.com/regfish/regfish-issuer/internal/poller"
 	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
 	"github.com/regfish/regfish-issuer/internal/testenv"
 )
@@ -137,7 +138,7 @@ func (w *world) options() operator.Options {
 		REST: w.Config, Version: "test", LedgerNamespace: w.ledger, ClusterResourceNamespace: w.ledger,
 		Namespaces: []string{w.Namespace, w.ledger}, AllowedEndpoints: []string{w.url},
 		MetricsAddress: "0", ProbeAddress: "0", Concurrency: 4,
-		PollInterval: 50 * time.Millisecond, WriterGrace: 2 * time.Second,
+		PollInterval: 50 * time.Millisecond, WriterGrace: 2 * time.Second, Limits: poller.Limits{Rate: 500, Burst: 100},
 		ServiceAccount: w.ledger + ":regfish-issuer", SkipNameValidation: true,
 	}
 }

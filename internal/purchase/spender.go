@@ -36,6 +36,9 @@ type Vendor interface {
 	Certificates(ctx context.Context, each func(regfish.Certificate) error) error
 	Certificate(ctx context.Context, id string) (regfish.Certificate, error)
 	Download(ctx context.Context, id string) ([]byte, error)
+	// Reserve waits, not for long, until an order may be sent, and returns a context with
+	// which Order sends it at once. The function gives up what was reserved and not used.
+	Reserve(ctx context.Context) (context.Context, func(), error)
 	Order(ctx context.Context, r regfish.OrderRequest, mayWrite func() error) regfish.OrderResult
 	Fingerprint() string
 }
@@ -126,8 +129,12 @@ func queue(p *IssuerProblem) Decision {
 	return Decision{Step: StepQueue, Reason: p.Reason, Message: p.Message, LookAgain: firstRetry}
 }
 
-// notBefore leaves the vendor alone for as long as it asked for.
+// notBefore leaves the vendor alone for as long as it asked for. A call that was not even
+// sent is tried again as soon as it may be.
 func (d Decision) notBefore(err error) Decision {
+	if regfish.KindOf(err) == regfish.KindNotNow {
+		d.LookAgain = 0
+	}
 	d.LookAgain = max(d.LookAgain, regfish.RetryAfter(err))
 	return d
 }
@@ -160,7 +167,16 @@ func (s *Spender) buy(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer
 	if err := ctx.Err(); err != nil {
 		return Decision{}, nil, err
 	}
-	ctx = context.WithoutCancel(ctx)
+	// Before the intent: from that on an order is sent at once or not at all.
+	reserved, giveUp, err := vendor.Reserve(ctx)
+	if err != nil {
+		if regfish.KindOf(err) != regfish.KindNotNow {
+			return Decision{}, nil, err
+		}
+		return queue(&IssuerProblem{v1alpha1.ReasonVendorUnavailable, "no order can be sent to regfish just now, so nothing is bought yet: " + err.Error()}).notBefore(err), nil, nil
+	}
+	defer giveUp()
+	ctx = context.WithoutCancel(reserved)
 	release, err := s.claim(d, facts)
 	if err != nil {
 		return Decision{}, nil, err
@@ -189,6 +205,7 @@ func (s *Spender) buy(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer
 		return Decision{}, nil, err
 	}
 	result := s.post(ctx, vendor, facts, p, attempt, begun)
+	giveUp()
 	p = s.record(ctx, p, attempt.Number, s.outcome(result), result)
 	// Not deferred: what was sent stays marked until its outcome is recorded, so that
 	// it is never settled as unsent.

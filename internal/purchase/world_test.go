@@ -203,6 +203,8 @@ type vendor struct {
 	pem     map[string][]byte
 	// unheard ends every listing, unread every download.
 	unheard, unread error
+	// busy is why no order can be sent just now.
+	busy error
 	// uncatalogued is why the catalogue cannot be read.
 	uncatalogued error
 	// key is the fingerprint of the key that is used; empty: that of the attempts.
@@ -265,6 +267,10 @@ func (v *vendor) Download(_ context.Context, id string) ([]byte, error) {
 		return data, nil
 	}
 	return nil, &regfish.Error{Op: "download certificate", Kind: regfish.KindConflict, Status: 409}
+}
+
+func (v *vendor) Reserve(ctx context.Context) (context.Context, func(), error) {
+	return ctx, func() {}, v.busy
 }
 
 func (v *vendor) Order(_ context.Context, r regfish.OrderRequest, mayWrite func() error) regfish.OrderResult {

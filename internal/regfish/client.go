@@ -165,8 +165,27 @@ func (c *Client) do(ctx context.Context, call call, total int64, take func(*deco
 	if !isSuccess(resp.StatusCode) {
 		return c.statusError(call.op, resp)
 	}
-	e, err := newDecoder(resp.Body, total, maxValueBytes).envelope(take)
+	d := newDecoder(resp.Body, total, maxValueBytes)
+	e, err := d.envelope(take)
+	AddBytes(ctx, d.body.read)
 	return c.judge(call, resp.StatusCode, e, err)
+}
+
+type countKey struct{}
+
+// CountBytes returns a context with which a call that succeeds or breaks off adds the
+// bytes that it read of the answer's body to n. The calls have to be made one after
+// another. An account's list has no pages, and how large it is says how dear it is.
+func CountBytes(ctx context.Context, n *int64) context.Context {
+	return context.WithValue(ctx, countKey{}, n)
+}
+
+// AddBytes counts bytes of an answer where ctx comes from CountBytes. Besides a Client,
+// what stands in for one calls it.
+func AddBytes(ctx context.Context, read int64) {
+	if n, ok := ctx.Value(countKey{}).(*int64); ok {
+		*n += read
+	}
 }
 
 // judge returns nil only if a 2xx answer was read to its end and said success.

@@ -56,6 +56,10 @@ const (
 	KindRefused
 	// KindUnexpected: any other status; the vendor documents none.
 	KindUnexpected
+	// KindNotNow: this side did not send the request, because regfish asked to be left
+	// alone, fails, or is called as often as may be. RetryAfter says when to try again.
+	// No method of Client fails with it; those who limit its calls do.
+	KindNotNow
 )
 
 // Error is what every method of Client fails with, but for errors of a

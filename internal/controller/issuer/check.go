@@ -51,17 +51,25 @@ func check(ctx context.Context, connect func(context.Context, v1alpha1.Issuer) (
 	}
 	products, err := vendor.Products(ctx)
 	if err != nil {
-		return Findings{Problem: vendorProblem(issuer, err, "read the product catalogue")}, nil
+		return found(issuer, err, "read the product catalogue")
 	}
 	err = vendor.Certificates(ctx, func(regfish.Certificate) error { return errFirstRow })
 	if err != nil && !errors.Is(err, errFirstRow) {
-		return Findings{Problem: vendorProblem(issuer, err, "list certificates")}, nil
+		return found(issuer, err, "list certificates")
 	}
 	f := inCatalogue(issuer, products)
 	if f.Problem == nil {
-		f.Problem = organization(ctx, vendor, issuer, f)
+		f.Problem, err = organization(ctx, vendor, issuer, f)
 	}
-	return f, nil
+	return f, err
+}
+
+// found is what an error of the vendor says about the issuer: nothing, if it was not asked.
+func found(issuer v1alpha1.Issuer, err error, doing string) (Findings, error) {
+	if regfish.KindOf(err) == regfish.KindNotNow {
+		return Findings{}, err
+	}
+	return Findings{Problem: vendorProblem(issuer, err, doing)}, nil
 }
 
 // vendorProblem turns an answer of the vendor into what the issuer's owner has to
@@ -115,7 +123,7 @@ func product(field, sku string, before *v1alpha1.Product, catalogue []regfish.Pr
 // organization returns what is wrong with the organization of an issuer of products that
 // are ordered for one. An order for an organization that cannot be used would be refused,
 // or stand at regfish until somebody completes it there.
-func organization(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer, f Findings) *credentials.Problem {
+func organization(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer, f Findings) (*credentials.Problem, error) {
 	named, field := issuer.GetSpec().OrganizationID, ""
 	for _, p := range []struct {
 		field   string
@@ -127,11 +135,12 @@ func organization(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer, f 
 		}
 	}
 	if field == "" {
-		return nil
+		return nil, nil
 	}
 	all, err := vendor.Organizations(ctx)
 	if err != nil {
-		return vendorProblem(issuer, err, "list organizations")
+		f, err := found(issuer, err, "list organizations")
+		return f.Problem, err
 	}
 	var usable []string
 	wrong := fmt.Sprintf("%s can only be ordered for an organization, and spec.organizationID names none", field)
@@ -141,7 +150,7 @@ func organization(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer, f 
 	for _, o := range all {
 		switch {
 		case o.UsableForOrdering && o.ID == named:
-			return nil
+			return nil, nil
 		case o.UsableForOrdering:
 			usable = append(usable, fmt.Sprintf("%s (%s)", regfish.Sanitise(o.ID, 64), regfish.Sanitise(o.Name, 64)))
 		case o.ID == named:
@@ -149,10 +158,10 @@ func organization(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer, f 
 		}
 	}
 	if len(usable) == 0 {
-		return &credentials.Problem{Reason: v1alpha1.ReasonOrganizationRequired, Message: wrong + ". The account has no organization that can be ordered for; create one in the regfish console and name it in spec.organizationID."}
+		return &credentials.Problem{Reason: v1alpha1.ReasonOrganizationRequired, Message: wrong + ". The account has no organization that can be ordered for; create one in the regfish console and name it in spec.organizationID."}, nil
 	}
 	if len(usable) > maxListed {
 		usable = append(usable[:maxListed], "...")
 	}
-	return &credentials.Problem{Reason: v1alpha1.ReasonOrganizationRequired, Message: fmt.Sprintf("%s. These can be named in spec.organizationID: %s.", wrong, strings.Join(usable, ", "))}
+	return &credentials.Problem{Reason: v1alpha1.ReasonOrganizationRequired, Message: fmt.Sprintf("%s. These can be named in spec.organizationID: %s.", wrong, strings.Join(usable, ", "))}, nil
 }

@@ -279,8 +279,8 @@ func TestOrganizationsAreListedInBounds(t *testing.T) {
 	for i := range 500 {
 		account = append(account, regfish.Organization{ID: fmt.Sprintf("hdl_%03d", i), Name: strings.Repeat("ö\x1b", 10<<10), UsableForOrdering: true})
 	}
-	problem := organization(t.Context(), &vendor{organizations: account}, theIssuer("SecureSite"), Findings{Product: &v1alpha1.Product{SKU: "SecureSite", OrganizationRequired: true}})
-	if problem == nil || len(problem.Message) > 1024 || strings.ContainsFunc(problem.Message, func(r rune) bool { return r < ' ' }) ||
+	problem, err := organization(t.Context(), &vendor{organizations: account}, theIssuer("SecureSite"), Findings{Product: &v1alpha1.Product{SKU: "SecureSite", OrganizationRequired: true}})
+	if err != nil || problem == nil || len(problem.Message) > 1024 || strings.ContainsFunc(problem.Message, func(r rune) bool { return r < ' ' }) ||
 		!strings.Contains(problem.Message, "hdl_009") || strings.Contains(problem.Message, "hdl_010") || !strings.Contains(problem.Message, "...") {
 		t.Errorf("%+v", problem)
 	}

@@ -98,6 +98,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	findings, err := check(ctx, r.Connect, issuer)
+	if regfish.KindOf(err) == regfish.KindNotNow {
+		// What this side holds back says nothing about an issuer that was Ready.
+		if ready(issuer) {
+			return reconcile.Result{RequeueAfter: regfish.RetryAfter(err)}, nil
+		}
+		findings.Problem, err = vendorProblem(issuer, err, ""), nil
+	}
 	if err != nil {
 		return reconcile.Result{}, err
 	}

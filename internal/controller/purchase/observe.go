@@ -9,17 +9,21 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/controller"
 	"github.com/regfish/regfish-issuer/internal/credentials"
+	"github.com/regfish/regfish-issuer/internal/poller"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
-// observe finds out what there is to know about p, and when to do so again. It
-// asks the vendor at most once, and only when a look is due.
+// observe finds out what there is to know about p, and when to do so again; 0 when the
+// poller says so.
 func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (purchase.Observation, time.Duration, error) {
 	now := r.Clock.Now()
 	name := client.ObjectKeyFromObject(p)
@@ -37,28 +41,47 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 		return r.observeUnplaced(ctx, p, known, r.pause(p.Name, age))
 	}
 	if purchase.Resting(p) {
+		r.poller.Forget(name)
 		return o, 0, nil
 	}
-	if age > unwantedAfter {
-		wanted, err := r.wanted(ctx, p)
-		if err != nil {
-			return o, 0, err
-		}
-		o.Unwanted = !wanted
+	answer, next := r.follow(ctx, p)
+	if left := unwantedAfter - age; left > 0 && (next == 0 || left < next) {
+		next = left
 	}
-	next := r.pause(p.Name, age)
-	if left, looked := r.seen.left(name, now); left > 0 {
-		return o, left, nil
-	} else if !looked && p.Status.Vendor != nil {
-		// The answer to the order, or another process, told a moment ago or before
-		// the restart: all purchases at once need not be asked about now.
-		r.seen.look(name, now.Add(next))
-		return o, next, nil
+	o, err := r.observation(ctx, p, answer)
+	if err != nil && r.registered {
+		r.poller.Again(name)
 	}
-	wait, err := r.ask(ctx, p, &o)
-	next = max(next, wait)
-	r.seen.look(name, now.Add(next))
 	return o, next, err
+}
+
+// follow has the poller look at the order of p, and returns the answer that it woke p for.
+// Where no poller runs, it returns the answer of a look that is due, and when the next is.
+func (r *Reconciler) follow(ctx context.Context, p *v1alpha1.RegfishPurchase) (*poller.Answer, time.Duration) {
+	name := client.ObjectKeyFromObject(p)
+	r.poller.Follow(poller.Order{
+		Name: name, ID: p.Spec.CertificateID, Placed: p.CreationTimestamp.Time, Told: p.Status.Vendor != nil,
+		Source: poller.Source{Issuer: p.Spec.IssuerRef, Endpoint: p.Spec.Endpoint},
+	})
+	if r.registered {
+		return r.poller.Take(name), 0
+	}
+	return r.poller.Look(ctx, name)
+}
+
+// differs reports whether the answer says something that the status of the purchase does
+// not. What cannot be told now is told by the next look.
+func (r *Reconciler) differs(ctx context.Context, name types.NamespacedName, a poller.Answer) bool {
+	var p v1alpha1.RegfishPurchase
+	if err := r.Client.Get(ctx, name, &p); err != nil || p.Spec.CertificateID == "" || purchase.Resting(&p) {
+		return false
+	}
+	o, err := r.observation(ctx, &p, &a)
+	if err != nil {
+		log.FromContext(ctx).V(1).Info("an order could not be looked at", "purchase", p.Name, "reason", err.Error())
+		return false
+	}
+	return !equality.Semantic.DeepEqual(p.Status, purchase.Observe(&p, o))
 }
 
 // observeUnplaced finds out what there is to know about a purchase whose id is not
@@ -110,51 +133,76 @@ func (r *Reconciler) wanted(ctx context.Context, p *v1alpha1.RegfishPurchase) (b
 	return len(orders.Items) > 0, nil
 }
 
-// ask asks the vendor about p, and returns how long it asks to be left alone. It is
-// asked only at the endpoint that the purchase was made at: a key must not go to another
-// host.
-func (r *Reconciler) ask(ctx context.Context, p *v1alpha1.RegfishPurchase, o *purchase.Observation) (time.Duration, error) {
-	issuer, err := purchase.LookUpIssuer(ctx, r.Client, p.Spec.IssuerRef)
+// connect connects to where an order was placed, with the key of its issuer. A key must
+// not go to another host than its own.
+func (r *Reconciler) connect(ctx context.Context, s poller.Source) (poller.Reader, error) {
+	issuer, err := purchase.LookUpIssuer(ctx, r.Client, s.Issuer)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if issuer == nil {
-		o.Unread = notReady("order %s goes on at regfish and cannot be followed: there is no %s; create it again.", p.Spec.CertificateID, p.Spec.IssuerRef)
-		return 0, nil
+		return nil, &unread{v1alpha1.ReasonIssuerNotReady, fmt.Sprintf("goes on at regfish and cannot be followed: there is no %s; create it again.", s.Issuer)}
 	}
 	endpoint, err := r.Spender.Endpoint(issuer)
-	if err == nil && endpoint != p.Spec.Endpoint {
-		o.Unread = &purchase.IssuerProblem{Reason: v1alpha1.ReasonEndpointChanged, Message: fmt.Sprintf(
-			"order %s was placed at %s, and spec.url of %s is %s now: nothing is sent to either; set spec.url back, or finish the order at regfish.",
-			p.Spec.CertificateID, p.Spec.Endpoint, p.Spec.IssuerRef, endpoint)}
-		return 0, nil
+	if err == nil && endpoint != s.Endpoint {
+		return nil, &unread{v1alpha1.ReasonEndpointChanged, fmt.Sprintf(
+			"was placed at %s, and spec.url of %s is %s now: nothing is sent to either; set spec.url back, or finish the order at regfish.", s.Endpoint, s.Issuer, endpoint)}
 	}
 	vendor, err := r.Spender.Connect(ctx, issuer)
 	var problem *credentials.Problem
 	if errors.As(err, &problem) {
-		o.Unread = notReady("order %s cannot be followed: %s", p.Spec.CertificateID, problem.Message)
-		return 0, nil
+		return nil, &unread{v1alpha1.ReasonIssuerNotReady, "cannot be followed: " + problem.Message}
 	}
+	return vendor, err
+}
+
+// unread is why no order of a source can be looked at.
+type unread struct{ reason, message string }
+
+func (u *unread) Error() string { return "order " + u.message }
+
+// observation is what an answer says about p; without one, what is known anyway.
+func (r *Reconciler) observation(ctx context.Context, p *v1alpha1.RegfishPurchase, a *poller.Answer) (purchase.Observation, error) {
+	o := purchase.Observation{}
+	if r.Clock.Now().Sub(p.CreationTimestamp.Time) > unwantedAfter {
+		wanted, err := r.wanted(ctx, p)
+		if err != nil {
+			return o, err
+		}
+		o.Unwanted = !wanted
+	}
+	if a == nil {
+		return o, nil
+	}
+	issuer, err := purchase.LookUpIssuer(ctx, r.Client, p.Spec.IssuerRef)
 	if err != nil {
-		return 0, err
+		return o, err
+	}
+	var source *unread
+	if errors.As(a.Err, &source) {
+		o.Unread = &purchase.IssuerProblem{Reason: source.reason, Message: fmt.Sprintf("order %s %s", p.Spec.CertificateID, source.message)}
+		return o, nil
+	}
+	if issuer == nil {
+		// It went just now; the next look says so.
+		return o, nil
 	}
 	o.MayShow = func(url string) bool { return r.Spender.MayShow != nil && r.Spender.MayShow(issuer, url) }
-	c, err := vendor.Certificate(ctx, p.Spec.CertificateID)
-	switch regfish.KindOf(err) {
+	switch regfish.KindOf(a.Err) {
 	case regfish.KindNone:
-		if err != nil {
-			return 0, err
-		}
-		o.Vendor = &c
+		o.Vendor = a.Certificate
+		return o, a.Err
+	case regfish.KindNotNow:
+		// Nothing was asked.
 	case regfish.KindNotFound:
 		o.NotFound = true
 		o.Key = fmt.Sprintf("Secret %q of %s", issuer.GetSpec().APIKeySecretRef.Name, p.Spec.IssuerRef)
 	case regfish.KindUnauthorized, regfish.KindForbidden:
-		o.Unread = notReady("order %s cannot be followed: regfish refuses the API key of %s (%v).", p.Spec.CertificateID, p.Spec.IssuerRef, err)
+		o.Unread = notReady("order %s cannot be followed: regfish refuses the API key of %s (%v).", p.Spec.CertificateID, p.Spec.IssuerRef, a.Err)
 	default:
-		o.Unread = &purchase.IssuerProblem{Reason: v1alpha1.ReasonVendorUnavailable, Message: fmt.Sprintf("order %s stands at regfish, which could not be asked: %v.", p.Spec.CertificateID, err)}
+		o.Unread = &purchase.IssuerProblem{Reason: v1alpha1.ReasonVendorUnavailable, Message: fmt.Sprintf("order %s stands at regfish, which could not be asked: %v.", p.Spec.CertificateID, a.Err)}
 	}
-	return regfish.RetryAfter(err), nil
+	return o, nil
 }
 
 func notReady(format string, args ...any) *purchase.IssuerProblem {

@@ -20,9 +20,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/controller"
+	"github.com/regfish/regfish-issuer/internal/poller"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 )
 
@@ -32,8 +34,8 @@ import (
 // Defaults of Options.
 const (
 	// DefaultLook is the pause between two looks at a fresh purchase.
-	DefaultLook = 22 * time.Second
-	// lastLook is the longest pause between two looks.
+	DefaultLook = poller.DefaultEvery
+	// lastLook is the longest pause between two looks at an order that was found.
 	lastLook = 30 * time.Minute
 	// DefaultWriterGrace is how long an attempt of another process may still be
 	// under way.
@@ -71,11 +73,30 @@ type Options struct {
 // Reconciler follows purchases.
 type Reconciler struct {
 	Options
-	seen seen
+	seen   seen
+	poller *poller.Poller
+	// registered says that the manager runs the poller, which wakes purchases.
+	registered bool
+	woken      chan event.GenericEvent
 }
 
-// New returns a Reconciler.
-func New(o Options) *Reconciler { return &Reconciler{Options: o} }
+// New returns a Reconciler. Until it is registered with a manager it looks at orders
+// itself, when it is called.
+func New(o Options) *Reconciler {
+	r := &Reconciler{Options: o, woken: make(chan event.GenericEvent)}
+	r.poller = poller.New(poller.Options{Connect: r.connect, Differs: r.differs, Wake: r.wake, Clock: o.Clock, Every: o.Look})
+	return r
+}
+
+// wake has a purchase reconciled.
+func (r *Reconciler) wake(ctx context.Context, name types.NamespacedName) {
+	p := &v1alpha1.RegfishPurchase{}
+	p.Namespace, p.Name = name.Namespace, name.Name
+	select {
+	case r.woken <- event.GenericEvent{Object: p}:
+	case <-ctx.Done():
+	}
+}
 
 // takenBack lets through that more is expected of regfish again: whoever fetches a
 // certificate may learn that it is not there after all, and nothing else would make a
@@ -93,26 +114,37 @@ var takenBack = predicate.Funcs{
 // status need no answer.
 var wakes = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, takenBack)
 
-// Register adds the reconciler to the manager. An order that goes wakes its
-// purchase, which may be wanted by nobody now, and an annotation is how a person
-// decides.
+// shows lets through that an order shows another purchase than before, or none any more:
+// a purchase that nobody wants says so.
+var shows = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		return controller.PurchaseShown(e.ObjectOld.(*v1alpha1.RegfishOrder)) != controller.PurchaseShown(e.ObjectNew.(*v1alpha1.RegfishOrder))
+	},
+}
+
+// Register adds the reconciler and its poller to the manager. What regfish says wakes a
+// purchase, so does an order that comes to show it or goes, and an annotation is how a
+// person decides.
 func (r *Reconciler) Register(mgr ctrl.Manager) error {
+	r.registered = true
+	if err := mgr.Add(r.poller); err != nil {
+		return err
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("regfishpurchase").
 		For(&v1alpha1.RegfishPurchase{}, builder.WithPredicates(wakes)).
 		Watches(&v1alpha1.RegfishIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ofIssuer), builder.WithPredicates(predicate.AnnotationChangedPredicate{})).
 		Watches(&v1alpha1.RegfishClusterIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ofIssuer), builder.WithPredicates(predicate.AnnotationChangedPredicate{})).
 		Watches(&v1alpha1.RegfishOrder{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-			ref := o.(*v1alpha1.RegfishOrder).Status.PurchaseRef
-			if ref == nil {
+			name := controller.PurchaseShown(o.(*v1alpha1.RegfishOrder))
+			if name == "" {
 				return nil
 			}
-			return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Spender.Ledger, Name: ref.Name}}}
-		}), builder.WithPredicates(predicate.Funcs{
-			CreateFunc:  func(event.CreateEvent) bool { return false },
-			UpdateFunc:  func(event.UpdateEvent) bool { return false },
-			GenericFunc: func(event.GenericEvent) bool { return false },
-		})).
+			return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Spender.Ledger, Name: name}}}
+		}), builder.WithPredicates(shows)).
+		WatchesRawSource(source.Channel(r.woken, &handler.EnqueueRequestForObject{})).
 		WithOptions(ctrlcontroller.Options{MaxConcurrentReconciles: r.Concurrency}).
 		Complete(r)
 }
@@ -122,6 +154,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	var p v1alpha1.RegfishPurchase
 	if err := r.Client.Get(ctx, req.NamespacedName, &p); err != nil {
 		r.seen.forget(req.NamespacedName)
+		r.poller.Forget(req.NamespacedName)
 		r.Resolver.Forget(req.Name)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
@@ -143,6 +176,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	p.Status = purchase.Observe(&p, o)
 	if !equality.Semantic.DeepEqual(before.Status, p.Status) {
 		if err := r.Client.Status().Patch(ctx, &p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+			r.poller.Again(req.NamespacedName)
 			return controller.Again(err)
 		}
 		if c := purchase.Turned(before.Status.Conditions, p.Status.Conditions, v1alpha1.ConditionHeld); c != nil && r.Spender.Warn != nil {
@@ -150,6 +184,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		}
 	}
 	if purchase.Resting(&p) {
+		r.poller.Forget(req.NamespacedName)
 		next = 0
 	}
 	watch, err := r.Resolver.Watch(ctx, &p)
@@ -177,12 +212,11 @@ func (r *Reconciler) pause(name string, age time.Duration) time.Duration {
 	return pause - pause/6 + controller.Spread(name, pause/3)
 }
 
-// seen remembers when each purchase was first seen and last looked at by this
-// process. Nothing of it has to outlive the process.
+// seen remembers since when this process has known what of a purchase. Nothing of it
+// has to outlive the process.
 type seen struct {
 	mu    sync.Mutex
 	first map[types.NamespacedName]sighting
-	next  map[types.NamespacedName]time.Time
 	// alone is since when a purchase has been wanted by no request.
 	alone map[types.NamespacedName]time.Time
 }
@@ -199,21 +233,12 @@ func (s *seen) since(name types.NamespacedName, attempts int, now time.Time) tim
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.first == nil {
-		s.first, s.next = map[types.NamespacedName]sighting{}, map[types.NamespacedName]time.Time{}
+		s.first = map[types.NamespacedName]sighting{}
 	}
 	if known, ok := s.first[name]; !ok || known.attempts != attempts {
 		s.first[name] = sighting{attempts, now}
 	}
 	return now.Sub(s.first[name].at)
-}
-
-// left returns how long the next look at the purchase is off, and whether one was
-// ever planned.
-func (s *seen) left(name types.NamespacedName, now time.Time) (time.Duration, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	next, ok := s.next[name]
-	return next.Sub(now), ok
 }
 
 // patience returns how long a purchase that no request wants may still wait for one.
@@ -233,16 +258,9 @@ func (s *seen) patience(name types.NamespacedName, wanted bool, now time.Time) t
 	return s.alone[name].Add(endAfter).Sub(now)
 }
 
-func (s *seen) look(name types.NamespacedName, next time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.next[name] = next
-}
-
 func (s *seen) forget(name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.first, name)
-	delete(s.next, name)
 	delete(s.alone, name)
 }

@@ -1,0 +1,99 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package poller
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// Whoever asks for a list gets one that was sent after they asked, and those who wait
+// for the same one share it: what was placed before the question is in the answer.
+func TestListIsNeverOlderThanTheQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(50)
+		v.latency = 3 * time.Second
+		c := NewAccounts(DefaultLimits).Client(v)
+		var work sync.WaitGroup
+		for i := range 100 {
+			work.Go(func() {
+				pass(time.Duration(i) * 111 * time.Millisecond)
+				id := "new-" + orderID(i)
+				v.add(id)
+				asked, shown, n := time.Now(), false, 0
+				if err := c.Certificates(t.Context(), func(row regfish.Certificate) error {
+					shown = shown || row.ID == id
+					n++
+					return nil
+				}); err != nil {
+					t.Error(err)
+				}
+				if !shown || n < 51 {
+					t.Errorf("the list has %d rows, the newest order among them: %v", n, shown)
+				}
+				sent := false
+				for _, at := range v.made("list") {
+					sent = sent || !at.Before(asked)
+				}
+				if !sent {
+					t.Error("no list was sent after the question")
+				}
+			})
+		}
+		work.Wait()
+		if n := len(v.made("list")); n > 8 {
+			t.Errorf("%d lists for 100 who ask within 11 s, at 3 s each", n)
+		}
+	})
+}
+
+// One who has seen enough, or does not wait any more, does not end the list of the
+// others; and a list that nobody reads is not read to its end.
+func TestReadersOfAListAreIndependent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(1000)
+		c := NewAccounts(DefaultLimits).Client(v)
+		enough := errors.New("enough")
+		ctx, cancel := context.WithCancel(t.Context())
+		var work sync.WaitGroup
+		rows := 0
+		work.Go(func() {
+			if err := c.Certificates(t.Context(), func(regfish.Certificate) error { rows++; return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+		work.Go(func() {
+			if err := c.Certificates(t.Context(), func(regfish.Certificate) error { return enough }); !errors.Is(err, enough) {
+				t.Error(err)
+			}
+		})
+		work.Go(func() {
+			if err := c.Certificates(ctx, func(regfish.Certificate) error { cancel(); return nil }); err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+		work.Wait()
+		if rows != 1000 || len(v.made("list")) != 1 {
+			t.Errorf("%d rows in %d lists", rows, len(v.made("list")))
+		}
+		before := v.bytes
+		if err := c.Certificates(t.Context(), func(regfish.Certificate) error { return enough }); !errors.Is(err, enough) {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if n := (v.bytes - before) / rowBytes; n > 2 {
+			t.Errorf("%d rows were read for one who wanted one", n)
+		}
+		broken := func(regfish.Certificate) error { panic("broken") }
+		if err := c.Certificates(t.Context(), broken); regfish.KindOf(err) != regfish.KindUnreadable {
+			t.Errorf("a reader that breaks down: %v", err)
+		}
+	})
+}

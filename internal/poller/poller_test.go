@@ -1,0 +1,245 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package poller
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// Ten thousand orders that wait for days cost next to nothing, a restart does not make
+// them be asked about at once, and what changes is seen within ten minutes.
+func TestTenThousandOldOrders(t *testing.T) {
+	const n = 10_000
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(n)
+		l := follows(t, NewAccounts(DefaultLimits).Client(v))
+		for i := range n {
+			l.follow(orderID(i), 100*time.Hour)
+		}
+		begun := time.Now()
+		pass(time.Hour)
+		if first := v.made("")[0]; first.Sub(begun) < time.Minute {
+			t.Errorf("the first call came %s after the start", first.Sub(begun))
+		}
+		slowest, changed := time.Duration(0), map[string]time.Time{}
+		const hours = 4
+		calls, bytes := len(v.made("")), v.bytes
+		for i := range hours * 12 {
+			id := orderID(i * 7)
+			v.set(id, "issued")
+			changed[id] = time.Now()
+			pass(5 * time.Minute)
+		}
+		calls, bytes = len(v.made(""))-calls, v.bytes-bytes
+		pass(10 * time.Minute)
+		for id, at := range changed {
+			slowest = max(slowest, l.told[nameOf(id)].Sub(at))
+			if l.shown[nameOf(id)] != "issued" {
+				t.Errorf("%s was not seen", id)
+			}
+		}
+		perHour, mib := float64(calls)/hours/n, float64(bytes)/hours/(1<<20)
+		t.Logf("%.4f calls per purchase and hour, %.0f MiB of bodies an hour, the slowest of %d changes seen after %s", perHour, mib, len(changed), slowest)
+		if perHour > 0.05 || mib > 150 || slowest > 10*time.Minute {
+			t.Error("that is more than 0.05 calls, 150 MiB or ten minutes")
+		}
+		if l.woken != len(changed) {
+			t.Errorf("%d purchases were woken for %d changes", l.woken, len(changed))
+		}
+		within(t, v.made(""), DefaultLimits)
+	})
+}
+
+// Up to thirty fresh orders are seen to change within half a minute, also beside ten
+// thousand old ones, and however large the account.
+func TestFreshOrders(t *testing.T) {
+	for _, account := range []int{100, 10_000, 50_000} {
+		t.Run(fmt.Sprintf("account of %d", account), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := newVendor(account)
+				l := follows(t, NewAccounts(DefaultLimits).Client(v))
+				for i := range min(account, 10_000) - 30 {
+					l.follow(orderID(i), 100*time.Hour)
+				}
+				pass(time.Hour)
+				var seen []time.Duration
+				for batch := range 3 {
+					begun, changed := time.Now(), map[string]time.Time{}
+					for i := range 30 {
+						id := fmt.Sprintf("F%d-%d", batch, i)
+						v.add(id)
+						l.follow(id, 0)
+					}
+					for i := range 30 {
+						pass(17 * time.Second)
+						id := fmt.Sprintf("F%d-%d", batch, i)
+						v.set(id, "issued")
+						changed[id] = time.Now()
+					}
+					pass(time.Until(begun.Add(20 * time.Minute)))
+					for id, at := range changed {
+						if l.shown[nameOf(id)] != "issued" {
+							t.Fatalf("%s was not seen", id)
+						}
+						seen = append(seen, l.told[nameOf(id)].Sub(at))
+						l.Forget(nameOf(id))
+					}
+				}
+				slices.Sort(seen)
+				p95 := seen[len(seen)*95/100]
+				t.Logf("p95 %s of %d", p95, len(seen))
+				if p95 > 30*time.Second {
+					t.Errorf("p95 %s", p95)
+				}
+				within(t, v.made(""), DefaultLimits)
+			})
+		})
+	}
+}
+
+// Of hundreds of fresh orders in a small account one list tells as much as hundreds of
+// reads.
+func TestManyFreshOrdersAreListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(0)
+		l := follows(t, NewAccounts(DefaultLimits).Client(v))
+		for i := range 500 {
+			v.add(orderID(i))
+			l.follow(orderID(i), 0)
+		}
+		pass(2 * time.Minute)
+		for i := range 500 {
+			v.set(orderID(i), "issued")
+		}
+		begun := time.Now()
+		pass(3 * time.Minute)
+		var slowest time.Duration
+		for i := range 500 {
+			slowest = max(slowest, l.told[nameOf(orderID(i))].Sub(begun))
+		}
+		t.Logf("all 500 seen after %s, %d lists and %d reads in 5 minutes, %d MiB", slowest, len(v.made("list")), len(v.made("get")), v.bytes>>20)
+		if l.woken != 500 || slowest > time.Minute {
+			t.Errorf("%d of 500 were seen, the last after %s", l.woken, slowest)
+		}
+	})
+}
+
+// What a list lacks is read by its id, and only what that says counts.
+func TestAbsenceFromAListProvesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(100)
+		v.unlisted = map[string]bool{orderID(3): true, orderID(4): true}
+		l := follows(t, NewAccounts(DefaultLimits).Client(v))
+		for i := range 100 {
+			l.follow(orderID(i), 100*time.Hour)
+		}
+		pass(15 * time.Minute)
+		if len(v.made("list")) == 0 || l.woken != 0 {
+			t.Fatalf("%d lists, %d woken", len(v.made("list")), l.woken)
+		}
+		v.set(orderID(3), "issued")
+		delete(v.status, orderID(4))
+		pass(12 * time.Minute)
+		_, missing := v.Certificate(t.Context(), orderID(4))
+		if l.shown[nameOf(orderID(3))] != "issued" || l.shown[nameOf(orderID(4))] != missing.Error() || l.woken != 2 {
+			t.Errorf("%q, %q, %d woken", l.shown[nameOf(orderID(3))], l.shown[nameOf(orderID(4))], l.woken)
+		}
+		if reads := len(v.made("get")); reads > 20 {
+			t.Errorf("%d reads for two orders", reads)
+		}
+	})
+}
+
+// A wake-up that came to nothing is made up for: what counts is what the status shows,
+// not what was said last time.
+func TestLostWakesHeal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(1)
+		l := follows(t, NewAccounts(DefaultLimits).Client(v))
+		l.follow(orderID(0), 100*time.Hour)
+		l.lost = true
+		v.set(orderID(0), "issued")
+		pass(10 * time.Minute)
+		l.lost = false
+		if l.woken == 0 || l.shown[nameOf(orderID(0))] != regfish.StatusPending {
+			t.Fatalf("woken %d times, shows %q", l.woken, l.shown[nameOf(orderID(0))])
+		}
+		pass(10 * time.Minute)
+		if got := l.shown[nameOf(orderID(0))]; got != "issued" {
+			t.Errorf("shows %q", got)
+		}
+		// And what could not be written is asked for again at once.
+		before := len(v.made("get"))
+		l.Again(nameOf(orderID(0)))
+		pass(time.Second)
+		if n := len(v.made("get")) - before; n != 1 {
+			t.Errorf("%d reads", n)
+		}
+	})
+}
+
+// While regfish fails, orders are told once, and those that a list would have shown not
+// at all; a key that is refused is told to all.
+func TestOutages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(500)
+		l := follows(t, NewAccounts(DefaultLimits).Client(v))
+		for i := range 500 {
+			l.follow(orderID(i), 100*time.Hour)
+		}
+		v.fault = func(op string) error { return &regfish.Error{Op: op, Kind: regfish.KindUnavailable, Status: 502} }
+		pass(2 * time.Hour)
+		if n := len(v.made("")); l.woken != 0 || n > 200 {
+			t.Errorf("%d purchases were woken by an outage, %d calls", l.woken, n)
+		}
+		v.fault = func(op string) error { return &regfish.Error{Op: op, Kind: regfish.KindUnauthorized, Status: 401} }
+		pass(time.Hour)
+		if l.woken != 500 {
+			t.Errorf("%d purchases were told that the key is refused", l.woken)
+		}
+		v.fault = nil
+		pass(time.Hour)
+		for i := range 500 {
+			if got := l.shown[nameOf(orderID(i))]; got != regfish.StatusPending {
+				t.Fatalf("%s shows %q after the outage", orderID(i), got)
+			}
+		}
+	})
+}
+
+// Nothing is asked while there is nothing to ask with, and what was placed goes on once
+// there is. Nobody is told of what this side held back.
+func TestSourceThatCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(1)
+		l := follows(t, NewAccounts(DefaultLimits).Client(v))
+		l.unconnected = errors.New("there is no issuer")
+		l.follow(orderID(0), 0)
+		pass(time.Minute)
+		if got := l.shown[nameOf(orderID(0))]; got != l.unconnected.Error() || len(v.made("")) != 0 {
+			t.Errorf("shows %q after %d calls", got, len(v.made("")))
+		}
+		l.unconnected = nil
+		pass(time.Minute)
+		if got := l.shown[nameOf(orderID(0))]; got != regfish.StatusPending || l.woken != 2 {
+			t.Errorf("shows %q, woken %d times", got, l.woken)
+		}
+		v.fault = func(op string) error {
+			return &regfish.Error{Op: op, Kind: regfish.KindTooMany, Status: 429, RetryAfter: time.Hour}
+		}
+		pass(time.Minute)
+		woken, calls := l.woken, len(v.made(""))
+		pass(50 * time.Minute)
+		if l.woken != woken || len(v.made("")) != calls {
+			t.Errorf("%d were woken and %d calls made while regfish wants to be left alone", l.woken-woken, len(v.made(""))-calls)
+		}
+	})
+}

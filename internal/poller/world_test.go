@@ -1,0 +1,238 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package poller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+const rowBytes = 974 // what the vendor's own client reads of a row
+
+// vendor is an account without a network. Times are those of the bubble that a test
+// runs in.
+type vendor struct {
+	fingerprint string
+	latency     time.Duration
+	// fault, if set, answers instead.
+	fault func(op string) error
+	// unlisted are ids that the list leaves out.
+	unlisted map[string]bool
+
+	mu     sync.Mutex
+	status map[string]string
+	ids    []string
+	calls  []made
+	bytes  int64
+}
+
+// made is one call, at the time at which it was sent.
+type made struct {
+	op string
+	at time.Time
+}
+
+func newVendor(n int) *vendor {
+	v := &vendor{fingerprint: "key", latency: 200 * time.Millisecond, status: map[string]string{}}
+	for i := range n {
+		v.add(orderID(i))
+	}
+	return v
+}
+
+func orderID(i int) string { return fmt.Sprintf("C%05d", i) }
+
+func (v *vendor) add(id string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ids, v.status[id] = append(v.ids, id), regfish.StatusPending
+}
+
+func (v *vendor) set(id, status string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.status[id] = status
+}
+
+// called is what every call does first.
+func (v *vendor) called(ctx context.Context, op string) error {
+	v.mu.Lock()
+	v.calls = append(v.calls, made{op, time.Now()})
+	v.mu.Unlock()
+	select {
+	case <-time.After(v.latency):
+	case <-ctx.Done():
+		return &regfish.Error{Op: op, Kind: regfish.KindTransport, Err: ctx.Err()}
+	}
+	if v.fault != nil {
+		return v.fault(op)
+	}
+	return nil
+}
+
+func (v *vendor) made(op string) (times []time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, c := range v.calls {
+		if op == "" || c.op == op {
+			times = append(times, c.at)
+		}
+	}
+	return times
+}
+
+func (v *vendor) Products(ctx context.Context) ([]regfish.Product, error) {
+	return nil, v.called(ctx, "products")
+}
+
+func (v *vendor) Organizations(ctx context.Context) ([]regfish.Organization, error) {
+	return nil, v.called(ctx, "organizations")
+}
+
+func (v *vendor) Certificates(ctx context.Context, each func(regfish.Certificate) error) error {
+	if err := v.called(ctx, "list"); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	ids := slices.Clone(v.ids)
+	v.mu.Unlock()
+	for _, id := range ids {
+		if v.unlisted[id] {
+			continue
+		}
+		v.mu.Lock()
+		c := regfish.Certificate{ID: id, Status: v.status[id]}
+		v.bytes += rowBytes
+		v.mu.Unlock()
+		regfish.AddBytes(ctx, rowBytes)
+		if err := each(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *vendor) Certificate(ctx context.Context, id string) (regfish.Certificate, error) {
+	if err := v.called(ctx, "get"); err != nil {
+		return regfish.Certificate{}, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.bytes += rowBytes
+	status, ok := v.status[id]
+	if !ok {
+		return regfish.Certificate{}, &regfish.Error{Op: "get", Kind: regfish.KindNotFound, Status: 404}
+	}
+	return regfish.Certificate{ID: id, Status: status}, nil
+}
+
+func (v *vendor) Download(ctx context.Context, _ string) ([]byte, error) {
+	return nil, v.called(ctx, "download")
+}
+
+func (v *vendor) Order(ctx context.Context, _ regfish.OrderRequest, _ func() error) regfish.OrderResult {
+	if err := v.called(ctx, "order"); err != nil {
+		return regfish.OrderResult{Outcome: regfish.Unknown, Err: err.(*regfish.Error)}
+	}
+	return regfish.OrderResult{Outcome: regfish.Accepted}
+}
+
+func (v *vendor) Endpoint() string    { return "https://api.example" }
+func (v *vendor) Fingerprint() string { return v.fingerprint }
+func (v *vendor) Close()              {}
+
+// ledger is what purchases show: the last status that they were woken for.
+type ledger struct {
+	*Poller
+	mu    sync.Mutex
+	shown map[types.NamespacedName]string
+	told  map[types.NamespacedName]time.Time
+	woken int
+	// lost says that wake-ups come to nothing.
+	lost bool
+	// unconnected is why the source cannot be read.
+	unconnected error
+	ended       chan struct{}
+}
+
+var source = Source{Issuer: v1alpha1.IssuerRef{Kind: v1alpha1.KindClusterIssuer, Name: "regfish"}, Endpoint: "https://api.example"}
+
+// follows starts a poller that reads with c, and follows nothing yet.
+func follows(t *testing.T, c *Client) *ledger {
+	t.Helper()
+	l := &ledger{shown: map[types.NamespacedName]string{}, told: map[types.NamespacedName]time.Time{}, ended: make(chan struct{})}
+	l.Poller = New(Options{
+		Connect: func(context.Context, Source) (Reader, error) { return c, l.unconnected },
+		Differs: func(_ context.Context, name types.NamespacedName, a Answer) bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.shown[name] != said(a)
+		},
+		Wake: func(_ context.Context, name types.NamespacedName) {
+			a := l.Take(name)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.woken++; l.lost {
+				return
+			}
+			l.shown[name], l.told[name] = said(*a), time.Now()
+		},
+		Clock: clock.RealClock{}, Every: DefaultEvery,
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer close(l.ended)
+		if err := l.Start(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-l.ended
+	})
+	return l
+}
+
+func said(a Answer) string {
+	if a.Err != nil {
+		return a.Err.Error()
+	}
+	return a.Certificate.Status
+}
+
+func nameOf(id string) types.NamespacedName {
+	return types.NamespacedName{Namespace: "ledger", Name: id}
+}
+
+// follow follows an order that was placed so long ago, and shows that it is pending.
+func (l *ledger) follow(id string, age time.Duration) {
+	l.mu.Lock()
+	l.shown[nameOf(id)] = regfish.StatusPending
+	l.mu.Unlock()
+	l.Follow(Order{Name: nameOf(id), ID: id, Source: source, Placed: time.Now().Add(-age), Told: true})
+}
+
+// pass lets virtual time pass.
+func pass(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // in a bubble nobody races it
+
+// within fails the test if a window of a second saw more calls than rate and burst.
+func within(t *testing.T, calls []time.Time, l Limits) {
+	t.Helper()
+	most := int(l.Rate) + l.Burst
+	for i := range calls {
+		if j := i + most; j < len(calls) && calls[j].Sub(calls[i]) < time.Second {
+			t.Fatalf("%d calls within %s", most+1, calls[j].Sub(calls[i]))
+		}
+	}
+}
