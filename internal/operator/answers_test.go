@@ -109,12 +109,6 @@ func TestEveryAnswerToAnOrder(t *testing.T) {
 			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"attempt 1 placed no order", "HTTP 429"}, after: time.Minute,
 		},
 		{
-			name:   "429 that asks for two hours",
-			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 429, RetryAfter: "7200"},
-			result: v1alpha1.OutcomeNotSent, status: 429, state: v1alpha1.StateQueued, placed: "False/VendorUnavailable", held: "False/NotHeld",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, after: 2 * time.Hour,
-		},
-		{
 			name:   "503",
 			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 503, Message: "Service unavailable"},
 			result: v1alpha1.OutcomeUnknown, status: 503, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
@@ -143,6 +137,13 @@ func TestEveryAnswerToAnOrder(t *testing.T) {
 			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 302},
 			result: v1alpha1.OutcomeUnknown, status: 302, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
 			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nothing has to be done", "HTTP 302"},
+		},
+		// Last: what it asks for holds for all that is called with the key.
+		{
+			name:   "429 that asks for two hours",
+			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 429, RetryAfter: "7200"},
+			result: v1alpha1.OutcomeNotSent, status: 429, state: v1alpha1.StateQueued, placed: "False/VendorUnavailable", held: "False/NotHeld",
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, after: 2 * time.Hour,
 		},
 	}
 	w := newWorld(t)

@@ -143,7 +143,7 @@ func (v *vendor) Download(ctx context.Context, _ string) ([]byte, error) {
 
 func (v *vendor) Order(ctx context.Context, _ regfish.OrderRequest, _ func() error) regfish.OrderResult {
 	if err := v.called(ctx, "order"); err != nil {
-		return regfish.OrderResult{Outcome: regfish.Unknown, Err: err.(*regfish.Error)}
+		return regfish.OrderResult{Outcome: regfish.Unknown, Err: &regfish.Error{Op: "order", Kind: regfish.KindOf(err)}}
 	}
 	return regfish.OrderResult{Outcome: regfish.Accepted}
 }

@@ -205,6 +205,8 @@ type vendor struct {
 	unheard, unread error
 	// busy is why no order can be sent just now.
 	busy error
+	// reserved is how many orders were promised a call and have not given it up.
+	reserved int
 	// uncatalogued is why the catalogue cannot be read.
 	uncatalogued error
 	// key is the fingerprint of the key that is used; empty: that of the attempts.
@@ -270,7 +272,17 @@ func (v *vendor) Download(_ context.Context, id string) ([]byte, error) {
 }
 
 func (v *vendor) Reserve(ctx context.Context) (context.Context, func(), error) {
-	return ctx, func() {}, v.busy
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.busy != nil {
+		return nil, nil, v.busy
+	}
+	v.reserved++
+	return ctx, sync.OnceFunc(func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.reserved--
+	}), nil
 }
 
 func (v *vendor) Order(_ context.Context, r regfish.OrderRequest, mayWrite func() error) regfish.OrderResult {

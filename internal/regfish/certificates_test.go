@@ -217,6 +217,18 @@ func TestDecoderBoundsTheWholeAnswer(t *testing.T) {
 	}
 }
 
+// How large the list is decides how often it is read.
+func TestCountBytes(t *testing.T) {
+	body := fixture(t, "certificates.json")
+	c := serve(t, answer(http.StatusOK, jsonType, body))
+	var n int64
+	for i := range int64(2) {
+		if _, err := list(CountBytes(t.Context(), &n), c); err != nil || n != (i+1)*int64(len(body)) {
+			t.Errorf("%d bytes counted, want %d: %v", n, (i+1)*int64(len(body)), err)
+		}
+	}
+}
+
 func TestCertificatesReturnsTheCallersOwnError(t *testing.T) {
 	client := serve(t, answer(http.StatusOK, jsonType, fixture(t, "certificates.json")))
 	enough := errors.New("enough")
