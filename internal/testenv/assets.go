@@ -53,8 +53,12 @@ func Assets() (string, error) {
 	return filepath.Abs(dir)
 }
 
-// certManagerCRDs returns the folder with cert-manager's CRDs, in the very version this module is built with.
-func certManagerCRDs(root string) (string, error) {
+// CertManagerCRDs returns the folder with cert-manager's CRDs, in the very version this module is built with.
+func CertManagerCRDs() (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
 	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/cert-manager/cert-manager")
 	list.Dir = root
 	var stderr bytes.Buffer

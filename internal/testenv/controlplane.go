@@ -100,7 +100,7 @@ func (o Options) crds() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	certManager, err := certManagerCRDs(root)
+	certManager, err := CertManagerCRDs()
 	if err != nil {
 		return nil, err
 	}
