@@ -253,7 +253,7 @@ func (n *node) startControlPlane() error {
 			"--kubelet-client-certificate="+n.pki.file("apiserver-kubelet.crt"), "--kubelet-client-key="+n.pki.file("apiserver-kubelet.key"), "--kubelet-preferred-address-types=InternalIP",
 			"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+n.pki.file("service-accounts.key"), "--service-account-signing-key-file="+n.pki.file("service-accounts.key"),
 			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged"),
-		n.run("kube-controller-manager", "kube-controller-manager", kubeconfig("controller-manager"), "--leader-elect=false", "--secure-port=0",
+		n.run("kube-controller-manager", "kube-controller-manager", kubeconfig("controller-manager"), "--leader-elect=false", "--secure-port=0", "--use-service-account-credentials",
 			"--service-account-private-key-file="+n.pki.file("service-accounts.key"), "--root-ca-file="+n.pki.file("ca.crt")),
 		n.run("kube-scheduler", "kube-scheduler", kubeconfig("scheduler"), "--leader-elect=false", "--secure-port=0"),
 	)

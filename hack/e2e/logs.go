@@ -9,12 +9,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -27,12 +31,23 @@ type logs struct {
 	running  sync.WaitGroup
 }
 
-// followLogs keeps what every process of the release prints, in files.
-func (r *ring) followLogs(ctx context.Context) error {
-	r.logs = &logs{dir: filepath.Join(r.out, "e2e-logs"), followed: map[string]bool{}}
-	if err := errors.Join(os.RemoveAll(r.logs.dir), os.MkdirAll(r.logs.dir, 0o700)); err != nil {
-		return fmt.Errorf("make a folder for logs: %w", err)
+// newLogs makes the folder. cert-manager, which runs in this process, logs there too.
+func newLogs(dir string) (*logs, error) {
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
+		return nil, fmt.Errorf("make a folder for logs: %w", err)
 	}
+	file, err := os.Create(filepath.Join(dir, "cert-manager.log"))
+	if err != nil {
+		return nil, fmt.Errorf("make a log: %w", err)
+	}
+	logger := logr.FromSlogHandler(slog.NewTextHandler(file, nil))
+	klog.SetLogger(logger)
+	ctrl.SetLogger(logger)
+	return &logs{dir: dir, followed: map[string]bool{}}, nil
+}
+
+// followLogs keeps what every process of the release prints, in files.
+func (r *ring) followLogs(ctx context.Context) {
 	ctx, stop := context.WithCancel(ctx)
 	r.logs.running.Go(func() {
 		for ctx.Err() == nil {
@@ -44,7 +59,6 @@ func (r *ring) followLogs(ctx context.Context) error {
 		}
 	})
 	r.atEnd(func(context.Context) error { stop(); r.logs.running.Wait(); return nil })
-	return nil
 }
 
 func (r *ring) lookForPods(ctx context.Context) {

@@ -43,7 +43,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	err = r.play(ctx)
 	if err != nil {
-		r.explain(ctx)
+		r.explain(context.WithoutCancel(ctx))
 	}
-	return errors.Join(err, r.write(err), r.end(context.WithoutCancel(ctx)))
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	return errors.Join(err, r.write(err), r.end(ending))
 }

@@ -11,10 +11,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/go-logr/logr"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regfish/regfish-issuer/internal/operator"
@@ -44,7 +46,7 @@ func (r *ring) startCertManager(ctx context.Context) error {
 	if _, err := r.run(ctx, nil, r.kubectl, "wait", "--for=condition=Established", "--timeout=1m", "-f", crds); err != nil {
 		return err
 	}
-	stop, err := testenv.StartCertManager(ctx, r.config, testenv.CertManagerOptions{})
+	stop, err := testenv.StartCertManager(logr.NewContext(ctx, klog.Background().V(1)), r.config, testenv.CertManagerOptions{})
 	if err != nil {
 		return err
 	}
@@ -128,9 +130,7 @@ func (r *ring) install(ctx context.Context) error {
 		_, gone := r.run(ctx, nil, r.kubectl, crds...)
 		return errors.Join(err, gone)
 	})
-	if err := r.followLogs(ctx); err != nil {
-		return err
-	}
+	r.followLogs(ctx)
 	if err := r.do(ctx, "install"); err != nil {
 		return err
 	}

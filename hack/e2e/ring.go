@@ -81,9 +81,16 @@ func newRing(o options) (*ring, error) {
 	if r.config, err = clientcmd.BuildConfigFromFlags("", o.kubeconfig); err != nil {
 		return nil, fmt.Errorf("read E2E_KUBECONFIG: %w", err)
 	}
+	// cert-manager gets a copy of what it says.
+	if err := rest.LoadTLSFiles(r.config); err != nil {
+		return nil, fmt.Errorf("read E2E_KUBECONFIG: %w", err)
+	}
 	r.config.QPS = -1 // The API server says itself when it is too much.
 	if r.client, err = client.NewWithWatch(r.config, client.Options{Scheme: operator.Scheme()}); err != nil {
 		return nil, fmt.Errorf("reach the cluster of E2E_KUBECONFIG: %w", err)
+	}
+	if r.logs, err = newLogs(filepath.Join(o.out, "e2e-logs")); err != nil {
+		return nil, err
 	}
 	if r.clients, err = kubernetes.NewForConfig(r.config); err != nil {
 		return nil, fmt.Errorf("reach the cluster of E2E_KUBECONFIG: %w", err)
