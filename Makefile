@@ -10,6 +10,7 @@ MAKEFLAGS += --no-print-directory
 MODULES := . hack/helm hack/kube hack/tools
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
 FUZZTIME ?= 10s
+ROUNDS ?= $(if $(FULL),200,20)
 
 # Without -buildvcs the state of the working tree would be in the bytes.
 BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
@@ -35,13 +36,17 @@ endif
 help: ## Show this text.
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 } \
+		/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 } \
 		/^##\+ / { printf "  %17s %s\n", "", substr($$0, 5) }' Makefile
 
 .PHONY: kube
 kube: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl into bin/kube; minutes once, then nothing.
 ##+ K8S=1.34.4 builds and uses another version of Kubernetes, here and in every target below.
 	@K8S=$(K8S) hack/kube/build.sh $(KUBE)
+
+.PHONY: node
+node: ## Build kube-scheduler, kube-proxy and kubelet beside them, for make cluster and make e2e.
+	@K8S=$(K8S) hack/kube/build.sh $(KUBE) kube-scheduler kube-proxy kubelet
 
 .PHONY: tools
 tools: ## Build the pinned linter and code generator into bin/tools.
@@ -85,6 +90,13 @@ demo: $(ASSETS) ## Turn a Certificate into a Secret on a real control plane.
 	@go run ./hack/demo \
 		$(if $(SCENARIO),-scenario=$(SCENARIO)) $(if $(filter-out 0,$(KEEP)),-keep) $(if $(BREAK),-break=$(BREAK))
 
+.PHONY: cluster
+cluster: node ## Run a Kubernetes of one node, with kubelet and containerd, until Ctrl-C. Root on Linux.
+##+ Debian: apt-get install --no-install-recommends containerd runc
+##+ containernetworking-plugins buildah nftables conntrack iproute2
+	@mkdir -p bin && go build -o bin/cluster ./hack/cluster
+	@KUBEBUILDER_ASSETS=$(CURDIR)/$(KUBE) bin/cluster
+
 ##@ Prove
 
 .PHONY: test
@@ -95,6 +107,25 @@ test: $(ASSETS) helm ## Run all tests with the race detector, in random order. A
 chart: $(ASSETS) helm ## Lint, render, install, upgrade, attack and uninstall the Helm chart on a real API server.
 ##+ UPDATE=1 writes its golden files anew: look at what changed before you commit it.
 	@go run ./hack/gotest -race -shuffle=on -timeout=15m ./hack/chart $(if $(UPDATE),-update)
+
+.PHONY: kill
+kill: $(ASSETS) ## Kill replicas, and stop them past their lease, while they send orders. Results: bin/kill.json.
+##+ ROUNDS=200 is what a release needs, and takes twenty minutes (20); SEED= repeats a run's schedule.
+	@mkdir -p bin && go run ./hack/kill -version $(VERSION) -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
+
+.PHONY: e2e
+e2e: helm $(if $(E2E_KUBECONFIG),$(ASSETS),node) ## Install the chart on a real node and work with it. Results: bin/e2e.json.
+##+ The node is that of make cluster, or those of the cluster that E2E_KUBECONFIG names,
+##+ which can pull or has E2E_IMAGE and E2E_SIMULATOR: docs/try.md builds them.
+ifdef E2E_KUBECONFIG
+	@go build -o bin/e2e ./hack/e2e
+	@bin/e2e -version $(VERSION) $(if $(E2E_IMAGE),-image $(E2E_IMAGE)) $(if $(E2E_SIMULATOR),-simulator $(E2E_SIMULATOR))
+else
+	@$(MAKE) image IMAGE=registry.example.com/regfish-issuer:e2e ARCHIVE=bin/image/controller.tar
+	@$(MAKE) image TARGET=simulator IMAGE=registry.example.com/regfish-simulator:e2e ARCHIVE=bin/image/simulator.tar
+	@go build -o bin/ ./hack/cluster ./hack/e2e
+	@KUBEBUILDER_ASSETS=$(CURDIR)/$(KUBE) bin/cluster -image bin/image/controller.tar -image bin/image/simulator.tar bin/e2e -version $(VERSION)
+endif
 
 .PHONY: reproducible
 reproducible: ## Build the binaries twice with empty caches, and compare them. Minutes.
@@ -122,8 +153,9 @@ verify: generate lint ## Regenerate, tidy, lint, and fail if the working tree is
 		printf 'make verify: these files are not committed, or generated from older code:\n%s\n' "$$dirty"; exit 1; }
 
 .PHONY: presubmit
-presubmit: ## Run exactly what CI runs: verify, test, fuzz, demo-breaks.
-	@for section in verify test fuzz demo-breaks; do \
+presubmit: ## Run exactly what CI runs: verify, test, fuzz, demo-breaks, kill.
+##+ FULL=1 adds what takes long: 200 rounds of kill, and e2e.
+	@for section in verify test fuzz demo-breaks kill $(if $(FULL),e2e); do \
 		printf '\n=== make %s\n' $$section; start=$$SECONDS; \
 		$(MAKE) $$section; \
 		printf '=== make %s passed in %ds\n' $$section $$((SECONDS - start)); \

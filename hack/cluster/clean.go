@@ -23,9 +23,9 @@ import (
 const forwarding = "/proc/sys/net/ipv4/ip_forward"
 
 // stop ends the pods, then the processes, the last first, and takes everything away.
-func (n *node) stop() error {
+func (n *node) stop(ctx context.Context) error {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	// What the kubelet ends itself leaves no mount and no address; the rest is taken
 	// away all the same.
@@ -41,7 +41,7 @@ func (n *node) stop() error {
 			<-p.ended
 		}
 	}
-	if err := n.clean(); err != nil {
+	if err := n.clean(ctx); err != nil {
 		return err
 	}
 	if err := os.WriteFile(forwarding, n.forward, 0o644); err != nil {
@@ -92,18 +92,19 @@ func (n *node) endPods(ctx context.Context) error {
 
 // clean takes away what belongs to this node, whoever left it: processes that name its
 // folder, mounts below it, the bridge, the rules, the control groups and the folder.
-func (n *node) clean() error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	for range 50 {
+func (n *node) clean(ctx context.Context) error {
+	err := until(ctx, func(context.Context) error {
 		pids := n.processes()
-		if len(pids) == 0 {
-			break
-		}
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
-		time.Sleep(100 * time.Millisecond)
+		if len(pids) > 0 {
+			return fmt.Errorf("processes %v still run", pids)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	mounts, err := n.mounts()
 	if err != nil {
@@ -120,6 +121,12 @@ func (n *node) clean() error {
 		_, _ = command(ctx, "nft", "delete", "table", family, "kube-proxy")
 	}
 	removeGroups()
+	absent, _ := os.ReadFile(n.path("absent"))
+	for _, dir := range strings.Fields(string(absent)) {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove what the node made: %w", err)
+		}
+	}
 	if mounts, err = n.mounts(); err != nil || len(mounts) > 0 {
 		return errors.Join(err, fmt.Errorf("these are still mounted: %v", mounts))
 	}
@@ -127,6 +134,21 @@ func (n *node) clean() error {
 		return fmt.Errorf("remove the node's folder: %w", err)
 	}
 	return nil
+}
+
+// strangers are folders that the node's programs make whatever they are told. Those that
+// were not there before go again.
+var strangers = []string{"/etc/cni/net.d", "/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers"}
+
+// remember notes which of them are not there, for whoever cleans.
+func (n *node) remember() error {
+	var absent []string
+	for _, dir := range strangers {
+		if !exists(dir) {
+			absent = append(absent, dir)
+		}
+	}
+	return n.write("absent", strings.Join(absent, "\n"))
 }
 
 // processes are those that name the node's folder and are not this one, and those that

@@ -52,13 +52,12 @@ func run(ctx context.Context, args []string) (err error) {
 	if err := flags.Parse(args); err != nil {
 		return errUsage
 	}
-	n, err := newNode()
+	n, err := newNode(ctx)
 	if err != nil {
 		return err
 	}
-	ctx, abort := context.WithCancelCause(ctx)
-	n.abort = abort
-	defer func() { err = errors.Join(err, n.stop()) }()
+	defer func() { err = errors.Join(err, n.stop(context.WithoutCancel(ctx))) }()
+	ctx, n.abort = context.WithCancelCause(ctx)
 	began := time.Now()
 	if err := n.start(ctx, archives); err != nil {
 		return errors.Join(err, context.Cause(ctx))

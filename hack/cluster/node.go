@@ -71,7 +71,7 @@ type part struct {
 
 // newNode makes sure that this machine can be a node, and takes away what an earlier run
 // that was killed left of its own.
-func newNode() (*node, error) {
+func newNode(ctx context.Context) (*node, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("a node needs root on Linux; elsewhere name a cluster, such as one of kind, by E2E_KUBECONFIG")
 	}
@@ -98,7 +98,7 @@ func newNode() (*node, error) {
 	}
 	if _, err := os.Stat(n.dir); err == nil {
 		fmt.Println("taking away what an earlier run left in", n.dir)
-		if err := n.clean(); err != nil {
+		if err := n.clean(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -113,7 +113,7 @@ func newNode() (*node, error) {
 			return nil, fmt.Errorf("make a folder: %w", err)
 		}
 	}
-	return n, nil
+	return n, n.remember()
 }
 
 func (n *node) path(name string) string { return filepath.Join(n.dir, name) }

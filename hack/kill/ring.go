@@ -46,7 +46,6 @@ type ring struct {
 	out    string
 
 	root, kubeconfig, program string
-	plane                     *testenv.ControlPlane
 	client                    client.WithWatch
 	vendor                    *simulator.Server
 	url                       string
@@ -78,22 +77,8 @@ func (r *ring) start(ctx context.Context) error {
 	if err := errors.Join(os.RemoveAll(logs), os.MkdirAll(logs, 0o700)); err != nil {
 		return fmt.Errorf("make a folder for logs: %w", err)
 	}
-	if r.plane, err = testenv.Start(testenv.Options{CRDPaths: []string{"config/crd/bases"}, ControllerManager: true}); err != nil {
+	if err := errors.Join(r.startControlPlane(), r.startVendor()); err != nil {
 		return err
-	}
-	r.atEnd(r.plane.Stop)
-	if err := r.plane.WriteKubeconfig(r.kubeconfig); err != nil {
-		return err
-	}
-	if r.client, err = client.NewWithWatch(r.plane.Config, client.Options{Scheme: operator.Scheme()}); err != nil {
-		return fmt.Errorf("make client: %w", err)
-	}
-	if r.vendor, err = simulator.New(simulator.Options{}); err != nil {
-		return fmt.Errorf("make simulator: %w", err)
-	}
-	r.atEnd(r.vendor.Close)
-	if r.url, err = r.vendor.Listen("127.0.0.1:0"); err != nil {
-		return fmt.Errorf("start simulator: %w", err)
 	}
 	for _, o := range []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ledger}},
@@ -116,7 +101,34 @@ func (r *ring) start(ctx context.Context) error {
 			return err
 		}
 	}
-	r.automateDNS()
+	r.automateDNS(ctx)
+	return nil
+}
+
+func (r *ring) startControlPlane() error {
+	plane, err := testenv.Start(testenv.Options{CRDPaths: []string{"config/crd/bases"}, ControllerManager: true})
+	if err != nil {
+		return err
+	}
+	r.atEnd(plane.Stop)
+	if err := plane.WriteKubeconfig(r.kubeconfig); err != nil {
+		return err
+	}
+	if r.client, err = client.NewWithWatch(plane.Config, client.Options{Scheme: operator.Scheme()}); err != nil {
+		return fmt.Errorf("make client: %w", err)
+	}
+	return nil
+}
+
+func (r *ring) startVendor() error {
+	var err error
+	if r.vendor, err = simulator.New(simulator.Options{}); err != nil {
+		return fmt.Errorf("make simulator: %w", err)
+	}
+	r.atEnd(r.vendor.Close)
+	if r.url, err = r.vendor.Listen("127.0.0.1:0"); err != nil {
+		return fmt.Errorf("start simulator: %w", err)
+	}
 	return nil
 }
 
@@ -133,8 +145,8 @@ func (r *ring) end() error {
 
 // automateDNS is the stand-in for DNS automation: it reads nothing but the status of
 // orders.
-func (r *ring) automateDNS() {
-	ctx, stop := context.WithCancel(context.Background())
+func (r *ring) automateDNS(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() {
 		for ctx.Err() == nil {

@@ -208,7 +208,7 @@ func (r *ring) awaitOrder(ctx context.Context, before int) time.Time {
 		if r.orders() > before {
 			return time.Now()
 		}
-		time.Sleep(2 * time.Millisecond)
+		pause(ctx, 2*time.Millisecond)
 	}
 	return time.Time{}
 }

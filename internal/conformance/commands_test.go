@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	makeTarget   = regexp.MustCompile(`(?m)^([a-z][a-z-]*):`)
+	makeTarget   = regexp.MustCompile(`(?m)^([a-z][a-z0-9-]*):`)
 	makeCommand  = regexp.MustCompile(`(?:^|\s)make((?:\s+[A-Za-z][\w=.-]*)*)`)
 	makeVariable = regexp.MustCompile(`^([A-Z][A-Z0-9]*)=`)
 )
