@@ -99,17 +99,16 @@ func TestSecretsByNamespace(t *testing.T) {
 	w.issuer(w.namespaced(), v1alpha1.ReasonChecked)
 }
 
-// TestUpgradeInFlight: an upgrade, from the chart of the previous commit, while an
-// order waits for its validation.
+// TestUpgradeInFlight: an upgrade, from the chart and the controller of an earlier commit,
+// while an order waits for its validation. The release has a name of its own.
 func TestUpgradeInFlight(t *testing.T) {
-	w := newWorld(t)
-	w.do("uninstall", "")
-	w.deleteCRDs()
-	w.do("install", w.values(), previous(t))
-	w.create(&v1alpha1.RegfishIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: issuerName}, Spec: w.spec})
-	w.create(&v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: issuerName}, Spec: w.spec})
+	w := emptyWorld(t)
+	w.name = "certificates"
+	packaged, earlier := previous(t)
+	w.do("install", w.values(), packaged)
+	w.issuers()
 	w.StartCertManager(testenv.CertManagerOptions{})
-	stop := w.run()
+	stop := w.runProgram(earlier)
 	c := w.certificate(v1alpha1.KindClusterIssuer, "www")
 	before := w.order("www-1", "is validating", inState(v1alpha1.StateValidating))
 	w.do("upgrade", w.values())

@@ -233,23 +233,45 @@ func TestCRDsAreUpgraded(t *testing.T) {
 	r.kept(p)
 }
 
-// previous is the chart as it was before the last commit, packaged. In the commit
-// that adds the chart, and in a clone without history, it is this tree's.
-func previous(t *testing.T) string {
+// previous is this project as it was before the chart last changed: its chart, packaged,
+// and its controller. In a clone without history both are this tree's.
+func previous(t *testing.T) (packaged, program string) {
 	t.Helper()
-	dir := t.TempDir()
-	source := here()
-	archive := exec.CommandContext(t.Context(), "git", "archive", "--format=tar", "--output="+filepath.Join(dir, "chart.tar"), "HEAD^", chart)
-	archive.Dir = root
-	if out, err := archive.CombinedOutput(); err != nil {
-		t.Logf("there is no earlier chart: %v: %s", err, out)
-	} else {
-		if out, err := exec.CommandContext(t.Context(), "tar", "-xf", filepath.Join(dir, "chart.tar"), "-C", dir).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		source = filepath.Join(dir, chart)
+	git := func(args ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), "git", args...)
+		cmd.Dir = root
+		out, err := cmd.Output()
+		return strings.TrimSpace(string(out)), err
 	}
-	return pack(t, source, "0.0.1")
+	// While a change of the chart is not committed, the last commit is the earlier one.
+	commit, err := git("rev-parse", "--verify", "HEAD")
+	if _, changed := git("diff", "--quiet", "HEAD", "--", chart); err == nil && changed == nil {
+		if commit, err = git("log", "-1", "--format=%H", "--", chart); err == nil {
+			// The commit that adds the chart has none before it.
+			if before, first := git("rev-parse", "--verify", commit+"^"); first == nil {
+				if _, first := git("cat-file", "-e", before+":"+chart); first == nil {
+					commit = before
+				}
+			}
+		}
+	}
+	dir := t.TempDir()
+	if err == nil {
+		_, err = git("archive", "--format=tar", "--output="+filepath.Join(dir, "tree.tar"), commit)
+	}
+	if err != nil {
+		t.Logf("there is no earlier chart: %v", err)
+		return pack(t, here(), "0.0.1"), ours(t)
+	}
+	t.Logf("the earlier chart and controller are those of %s", commit)
+	if out, err := exec.CommandContext(t.Context(), "tar", "-xf", filepath.Join(dir, "tree.tar"), "-C", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	program = filepath.Join(dir, "regfish-issuer")
+	if err := build(dir, program); err != nil {
+		t.Fatal(err)
+	}
+	return pack(t, filepath.Join(dir, chart), "0.0.1"), program
 }
 
 // pack packages a chart and returns the package.

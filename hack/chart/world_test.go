@@ -57,6 +57,15 @@ type world struct {
 // newWorld installs the chart. args are further arguments of the installation.
 func newWorld(t *testing.T, args ...string) *world {
 	t.Helper()
+	w := emptyWorld(t)
+	w.do("install", w.values(), args...)
+	w.issuers()
+	return w
+}
+
+// emptyWorld has everything but the chart and the issuers.
+func emptyWorld(t *testing.T) *world {
+	t.Helper()
 	w := &world{release: newRelease(t), log: filepath.Join(t.TempDir(), "controller.log")}
 	var err error
 	if w.vendor, err = simulator.New(simulator.Options{Keys: []string{apiKey}}); err != nil {
@@ -66,16 +75,20 @@ func newWorld(t *testing.T, args ...string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.vendor.Close() })
-	w.do("install", w.values(), args...)
 	w.spec = v1alpha1.IssuerSpec{
 		APIKeySecretRef: v1alpha1.SecretKeyReference{Name: "regfish-api"},
 		URL:             w.url, CABundle: w.vendor.ServerCA(), SKU: "RapidSSL",
 	}
 	w.create(testenv.APIKeySecret(w.namespace, "regfish-api", apiKey))
 	w.create(testenv.APIKeySecret(w.Namespace, "regfish-api", apiKey))
+	return w
+}
+
+// issuers makes an issuer of each kind.
+func (w *world) issuers() {
+	w.t.Helper()
 	w.create(&v1alpha1.RegfishIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: issuerName}, Spec: w.spec})
 	w.create(&v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: issuerName}, Spec: w.spec})
-	return w
 }
 
 // values are those of an installation whose controller runs beside the API server and
@@ -107,13 +120,29 @@ var program = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-o", dir, "./cmd/regfish-issuer")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the controller: %w\n%s", err, out)
-	}
-	return filepath.Join(dir, "regfish-issuer"), nil
+	path := filepath.Join(dir, "regfish-issuer")
+	return path, build(root, path)
 })
+
+// ours is the controller of this tree.
+func ours(t *testing.T) string {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// build builds the controller of a tree.
+func build(tree, path string) error {
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./cmd/regfish-issuer")
+	cmd.Dir = tree
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the controller: %w\n%s", err, out)
+	}
+	return nil
+}
 
 // identity is how the controller reaches the API server: with a token of the
 // ServiceAccount that its Deployment names, and nothing else.
@@ -144,10 +173,12 @@ func (w *world) deployment() *appsv1.Deployment {
 // or badly fails the test.
 func (w *world) run() (stop func()) {
 	w.t.Helper()
-	path, err := program()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	return w.runProgram(ours(w.t))
+}
+
+// runProgram does that with a controller of another tree.
+func (w *world) runProgram(path string) (stop func()) {
+	w.t.Helper()
 	kubeconfig := filepath.Join(w.t.TempDir(), "kubeconfig")
 	if err := (&testenv.ControlPlane{Config: w.identity()}).WriteKubeconfig(kubeconfig); err != nil {
 		w.t.Fatal(err)

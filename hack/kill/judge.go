@@ -77,7 +77,14 @@ func (r *ring) judge(ctx context.Context) error {
 		pause(ctx, time.Second)
 	}
 	r.result.RestSeconds = time.Since(began).Seconds()
-	return r.compare(c)
+	findings := r.compare(c, r.vendor.Purchases())
+	for _, text := range findings {
+		fmt.Println("WRONG:", text)
+	}
+	if err := r.write(); err != nil || len(findings) == 0 {
+		return err
+	}
+	return fmt.Errorf("%d findings with seed %d: %s", len(findings), r.seed, findings[0])
 }
 
 // restless lists what still has to go on by itself.
@@ -125,27 +132,27 @@ func ready(cr cmapi.CertificateRequest) (string, bool) {
 	return "", false
 }
 
-// compare is the oracle. It fills in the result.
-func (r *ring) compare(c *cluster) error {
-	var wrong []string
-	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
-	told := r.count(c)
+// compare is the oracle: it compares what the vendor sold with what the ledger and the
+// requests have. It fills in the result, and returns what is wrong.
+func (r *ring) compare(c *cluster, sold []simulator.Purchase) (findings []string) {
+	say := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
+	r.count(c)
 	recorded := map[string]bool{}
 	for _, p := range c.purchases {
 		recorded[p.Spec.CertificateID] = true
 	}
-	r.result.Billed = len(r.vendor.Purchases())
+	r.result.Billed = len(sold)
 	keys := map[string]string{}
-	for _, s := range r.vendor.Purchases() {
+	for _, s := range sold {
 		if s.ReplyLost {
 			r.result.RepliesLost++
 		}
 		if first, twice := keys[s.KeyHash]; twice {
 			r.result.Duplicates++
-			say("%s was bought for the key that %s was bought for (%v); the ledger says so: %v", s.ID, first, s.Names, told(s))
+			say("%s was bought for the key that %s was bought for (%v); the ledger says so: %v", s.ID, first, s.Names, c.told(s))
 		}
 		keys[s.KeyHash] = s.ID
-		if !recorded[s.ID] && !told(s) {
+		if !recorded[s.ID] && !c.told(s) {
 			r.result.Lost++
 			say("%s (%v) was sold and is in no record", s.ID, s.Names)
 		}
@@ -163,18 +170,11 @@ func (r *ring) compare(c *cluster) error {
 			r.result.Failed++
 		}
 	}
-	for _, text := range wrong {
-		fmt.Println("WRONG:", text)
-	}
-	if len(wrong) > 0 {
-		return errors.Join(fmt.Errorf("%d findings with seed %d: %s", len(wrong), r.seed, wrong[0]), r.write())
-	}
-	return nil
+	return findings
 }
 
-// count counts what became of orders whose answer nobody had. It returns a function that
-// tells whether a purchase of an order's names tells a person of it.
-func (r *ring) count(c *cluster) (told func(simulator.Purchase) bool) {
+// count counts what became of orders whose answer nobody had.
+func (r *ring) count(c *cluster) {
 	for _, p := range c.purchases {
 		if p.Status.State == v1alpha1.StateHeld {
 			r.result.Held++
@@ -195,13 +195,15 @@ func (r *ring) count(c *cluster) (told func(simulator.Purchase) bool) {
 			}
 		}
 	}
-	return func(s simulator.Purchase) bool {
-		return slices.ContainsFunc(c.purchases, func(p v1alpha1.RegfishPurchase) bool {
-			return slices.ContainsFunc(p.Status.Conditions, func(c metav1.Condition) bool {
-				return (c.Type == v1alpha1.ConditionHeld || c.Type == v1alpha1.ConditionDuplicateFound) && c.Status == "True" && strings.Contains(c.Message, s.ID)
-			})
+}
+
+// told reports whether a purchase tells a person of what was sold.
+func (c *cluster) told(s simulator.Purchase) bool {
+	return slices.ContainsFunc(c.purchases, func(p v1alpha1.RegfishPurchase) bool {
+		return slices.ContainsFunc(p.Status.Conditions, func(c metav1.Condition) bool {
+			return (c.Type == v1alpha1.ConditionHeld || c.Type == v1alpha1.ConditionDuplicateFound) && c.Status == metav1.ConditionTrue && strings.Contains(c.Message, s.ID)
 		})
-	}
+	})
 }
 
 // check refuses a certificate that is not for the request.

@@ -41,8 +41,5 @@ func run(ctx context.Context, rounds int, seed uint64, out, version string) (err
 	if err := r.play(ctx); err != nil {
 		return err
 	}
-	if err := r.judge(ctx); err != nil {
-		return err
-	}
-	return r.write()
+	return r.judge(ctx)
 }
