@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -26,10 +27,7 @@ func TestMove(t *testing.T) {
 	stopCertManager := old.StartCertManager(testenv.CertManagerOptions{})
 	stop := old.run()
 	issued := []*cmapi.Certificate{old.certificate(v1alpha1.KindIssuer, "own"), old.certificate(v1alpha1.KindClusterIssuer, "common")}
-	for _, c := range issued {
-		old.validate(c.Name + "-1")
-		old.ready(c)
-	}
+	old.validate(issued...)
 	old.certificate(v1alpha1.KindClusterIssuer, "under-way")
 	underWay := old.order("under-way-1", "shows its record", func(o *v1alpha1.RegfishOrder) bool {
 		return o.Status.State == v1alpha1.StateValidating && o.Status.DCV != nil && len(o.Status.DCV.Records) > 0 && o.Status.PurchaseRef.CertificateID != ""
@@ -113,13 +111,31 @@ func TestMove(t *testing.T) {
 	now.bought(len(issued) + 1)
 }
 
-// validate sets the records that an order shows, once it shows them.
-func (w *world) validate(name string) {
+// validate sets the records that the orders of the certificates show, until all of them
+// are Ready. They want different records at one name, and which of them is shown first is
+// not for a test to say.
+func (w *world) validate(certificates ...*cmapi.Certificate) {
 	w.t.Helper()
-	o := w.order(name, "shows a record", func(o *v1alpha1.RegfishOrder) bool { return o.Status.DCV != nil && len(o.Status.DCV.Records) > 0 })
-	for _, r := range o.Status.DCV.Records {
-		w.vendor.SetRecord(r.Name, r.Type, r.Value)
-	}
+	w.eventually("the certificates are Ready", func() error {
+		var orders v1alpha1.RegfishOrderList
+		if err := w.Client.List(w.t.Context(), &orders, client.InNamespace(w.Namespace)); err != nil {
+			return err
+		}
+		for _, o := range orders.Items {
+			if o.Status.DCV == nil || !slices.ContainsFunc(certificates, func(c *cmapi.Certificate) bool { return o.Name == c.Name+"-1" }) {
+				continue
+			}
+			for _, r := range o.Status.DCV.Records {
+				w.vendor.SetRecord(r.Name, r.Type, r.Value)
+			}
+		}
+		for _, c := range certificates {
+			if err := w.isReady(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // elsewhere returns the same vendor and the same namespaces in a cluster of its own.

@@ -343,15 +343,17 @@ func (w *world) certificate(kind, name string) *cmapi.Certificate {
 // ready waits until cert-manager says that the Certificate is Ready.
 func (w *world) ready(c *cmapi.Certificate) {
 	w.t.Helper()
-	w.eventually("certificate "+c.Name+" is Ready", func() error {
-		if err := w.get(c); err != nil {
-			return err
-		}
-		if !apiutil.CertificateHasCondition(c, cmapi.CertificateCondition{Type: cmapi.CertificateConditionReady, Status: cmmeta.ConditionTrue}) {
-			return fmt.Errorf("conditions %+v", c.Status.Conditions)
-		}
-		return nil
-	})
+	w.eventually("certificate "+c.Name+" is Ready", func() error { return w.isReady(c) })
+}
+
+func (w *world) isReady(c *cmapi.Certificate) error {
+	if err := w.get(c); err != nil {
+		return err
+	}
+	if !apiutil.CertificateHasCondition(c, cmapi.CertificateCondition{Type: cmapi.CertificateConditionReady, Status: cmmeta.ConditionTrue}) {
+		return fmt.Errorf("certificate %s has conditions %+v", c.Name, c.Status.Conditions)
+	}
+	return nil
 }
 
 // purchases returns the records of the ledger.
