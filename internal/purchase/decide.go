@@ -86,6 +86,10 @@ func (r *Resolver) adopt(ctx context.Context, p *v1alpha1.RegfishPurchase, id st
 		// To take it for the order would hide the order that may have been placed.
 		return nil, void("%s was in the account before the first order of this purchase was sent.", id), nil
 	}
+	if who, err := r.sending(ctx, p); err != nil || who != "" {
+		// Its answer would come to a purchase that has an id already.
+		return nil, void("%s may still be sending the order, and regfish its answer; decide again when it is gone, or when the purchase is held.", who), err
+	}
 	if held, err := r.Spender.claimed(ctx, p.Spec.Endpoint, id); err != nil || held {
 		return nil, void("another purchase holds %s.", id), err
 	}

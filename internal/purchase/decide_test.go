@@ -49,7 +49,7 @@ func TestDecide(t *testing.T) {
 			},
 		},
 		"adopt an order of an attempt whose process died": {
-			reason: "the attempt gets an outcome too", text: "adopt:C1", record: []change{attempted("", time.Hour), sentWith("fingerprint")}, before: account(listed("C1", www)),
+			reason: "the attempt gets an outcome too", text: "adopt:C1", record: []change{attempted("", time.Hour), sentWith("fingerprint")}, known: 2 * settleTime, before: account(listed("C1", www)),
 			want: func(p v1alpha1.RegfishPurchase) bool {
 				return p.Spec.CertificateID == "C1" && p.Spec.Attempts[0].Outcome.Result == v1alpha1.OutcomeUnknown
 			},
@@ -112,6 +112,9 @@ func TestDecide(t *testing.T) {
 		},
 		"adopt for a record that was never sent": {
 			reason: "there is nothing to look for", text: "adopt:C1", before: account(listed("C1", www)), void: "no order was ever sent.",
+		},
+		"adopt while the order may be under way": {
+			reason: "regfish may name another id for it", text: "adopt:C1", record: []change{attempted("", time.Hour)}, before: account(listed("C1", www)), void: "process writer may still be sending the order",
 		},
 		"adopt while there is no issuer": {
 			reason: "nobody can be asked, and the person is told", text: "adopt:C1", record: append(lost[:len(lost):len(lost)], withIssuer("gone"), sentWith("another")), void: "there is no RegfishClusterIssuer gone",
