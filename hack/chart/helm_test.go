@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	testenv.Main(m, testenv.Options{CRDPaths: crds, ControllerManager: true, AddToScheme: v1alpha1.AddToScheme})
+	testenv.Main(m, testenv.Options{CRDPaths: crds, ControllerManager: true, Planes: 2, AddToScheme: v1alpha1.AddToScheme})
 }
 
 // patience is what only a broken program needs.
@@ -153,9 +153,11 @@ type release struct {
 }
 
 // newRelease prepares an installation in a namespace of its own, and removes it, CRDs
-// and all, when the test ends.
+// and all, when the test ends. The test has a cluster to itself, beside another that runs
+// at the same time.
 func newRelease(t *testing.T) *release {
 	t.Helper()
+	t.Parallel()
 	env := testenv.New(t)
 	r := &release{Env: env, t: t, name: "regfish-issuer", namespace: testenv.Namespace(t, env.Client)}
 	t.Cleanup(r.wipe)

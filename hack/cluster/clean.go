@@ -44,9 +44,6 @@ func (n *node) stop(ctx context.Context) error {
 	if err := n.clean(ctx); err != nil {
 		return err
 	}
-	if err := os.WriteFile(forwarding, n.forward, 0o644); err != nil {
-		return fmt.Errorf("set back whether the machine forwards: %w", err)
-	}
 	fmt.Printf("the node is gone after %.0f s\n", time.Since(began).Seconds())
 	return errors.Join(os.Remove(n.lock.Name()), n.lock.Close())
 }
@@ -121,6 +118,11 @@ func (n *node) clean(ctx context.Context) error {
 		_, _ = command(ctx, "nft", "delete", "table", family, "kube-proxy")
 	}
 	removeGroups()
+	if forward, err := os.ReadFile(n.path("forward")); err == nil {
+		if err := os.WriteFile(forwarding, forward, 0o644); err != nil {
+			return fmt.Errorf("set back whether the machine forwards: %w", err)
+		}
+	}
 	absent, _ := os.ReadFile(n.path("absent"))
 	for _, dir := range strings.Fields(string(absent)) {
 		if err := os.RemoveAll(dir); err != nil {
@@ -138,9 +140,10 @@ func (n *node) clean(ctx context.Context) error {
 
 // strangers are folders that the node's programs make whatever they are told. Those that
 // were not there before go again.
-var strangers = []string{"/etc/cni/net.d", "/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers"}
+var strangers = []string{"/etc/cni", "/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers"}
 
-// remember notes which of them are not there, for whoever cleans.
+// remember notes which of them are not there, and whether the machine forwards, for
+// whoever cleans.
 func (n *node) remember() error {
 	var absent []string
 	for _, dir := range strangers {
@@ -148,7 +151,11 @@ func (n *node) remember() error {
 			absent = append(absent, dir)
 		}
 	}
-	return n.write("absent", strings.Join(absent, "\n"))
+	forward, err := os.ReadFile(forwarding)
+	if err != nil {
+		return fmt.Errorf("read whether the machine forwards: %w", err)
+	}
+	return errors.Join(n.write("absent", strings.Join(absent, "\n")), n.write("forward", string(forward)))
 }
 
 // processes are those that name the node's folder and are not this one, and those that

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -67,15 +68,23 @@ func run(ctx context.Context, args []string) (err error) {
 	if flags.NArg() == 0 {
 		fmt.Printf("\n  export KUBECONFIG=%s\n  export PATH=%s:$PATH\n\nIt runs until Ctrl-C. Its logs are in %s.\n", kubeconfig, n.assets, n.path("logs"))
 		<-ctx.Done()
-		if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-			return cause
-		}
-		return nil
+		return broken(ctx)
 	}
 	cmd := exec.CommandContext(ctx, flags.Arg(0), flags.Args()[1:]...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "E2E_KUBECONFIG="+kubeconfig)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = time.Minute
-	return cmd.Run()
+	if err := cmd.Run(); err != nil {
+		return cmp.Or(broken(ctx), err)
+	}
+	return nil
+}
+
+// broken is why the node ended before it was told to; nil if it did not.
+func broken(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
 }

@@ -58,7 +58,6 @@ type node struct {
 	pki         *authority
 	abort       context.CancelCauseFunc
 	lock        *os.File
-	forward     []byte // what the machine said of forwarding before
 	parts       []part
 }
 
@@ -105,9 +104,6 @@ func newNode(ctx context.Context) (*node, error) {
 	if groups, _ := filepath.Glob("/sys/fs/cgroup/*/kubepods"); len(groups) > 0 {
 		return nil, fmt.Errorf("another kubelet has run on this machine: %v", groups)
 	}
-	if n.forward, err = os.ReadFile(forwarding); err != nil {
-		return nil, fmt.Errorf("read whether the machine forwards: %w", err)
-	}
 	for _, dir := range []string{"", "logs", "pki", "cni", "kubelet", "pod-logs"} {
 		if err := os.MkdirAll(n.path(dir), 0o700); err != nil {
 			return nil, fmt.Errorf("make a folder: %w", err)
@@ -128,7 +124,7 @@ func (n *node) start(ctx context.Context, archives []string) error {
 		{"bridge", n.makeBridge},
 		{"containerd", n.startContainerd},
 		{"images", func(ctx context.Context) error { return n.load(ctx, archives) }},
-		{"control plane", func(context.Context) error { return n.startControlPlane() }},
+		{"control plane", n.startControlPlane},
 		{"kubelet and kube-proxy", func(context.Context) error { return n.startNode() }},
 		{"a node that is Ready", n.ready},
 	} {
@@ -242,9 +238,9 @@ func (n *node) load(ctx context.Context, archives []string) error {
 	return nil
 }
 
-func (n *node) startControlPlane() error {
+func (n *node) startControlPlane(ctx context.Context) error {
 	kubeconfig := func(user string) string { return "--kubeconfig=" + n.pki.file(user+".kubeconfig") }
-	return errors.Join(
+	err := errors.Join(
 		n.run("etcd", "etcd", "--data-dir="+n.path("etcd"), "--listen-client-urls="+etcdURL, "--advertise-client-urls="+etcdURL,
 			"--listen-peer-urls="+etcdPeers, "--initial-advertise-peer-urls="+etcdPeers, "--initial-cluster=default="+etcdPeers, "--unsafe-no-fsync", "--log-level=warn"),
 		n.run("kube-apiserver", "kube-apiserver", "--etcd-servers="+etcdURL, "--bind-address=0.0.0.0", "--advertise-address="+gateway, "--secure-port="+apiPort,
@@ -253,6 +249,22 @@ func (n *node) startControlPlane() error {
 			"--kubelet-client-certificate="+n.pki.file("apiserver-kubelet.crt"), "--kubelet-client-key="+n.pki.file("apiserver-kubelet.key"), "--kubelet-preferred-address-types=InternalIP",
 			"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+n.pki.file("service-accounts.key"), "--service-account-signing-key-file="+n.pki.file("service-accounts.key"),
 			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged"),
+	)
+	if err != nil {
+		return err
+	}
+	clients, err := n.client()
+	if err != nil {
+		return err
+	}
+	// The others end when they cannot reach it.
+	err = until(ctx, func(ctx context.Context) error {
+		return clients.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(
 		n.run("kube-controller-manager", "kube-controller-manager", kubeconfig("controller-manager"), "--leader-elect=false", "--secure-port=0", "--use-service-account-credentials",
 			"--service-account-private-key-file="+n.pki.file("service-accounts.key"), "--root-ca-file="+n.pki.file("ca.crt")),
 		n.run("kube-scheduler", "kube-scheduler", kubeconfig("scheduler"), "--leader-elect=false", "--secure-port=0"),

@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/operator"
 	"github.com/regfish/regfish-issuer/internal/testenv"
 )
@@ -26,24 +27,52 @@ import (
 // verbosity of the controller's log: all that there is.
 const verbosity = 9
 
-// crds of cert-manager, unless the cluster has them; then it is taken to run there.
+// crds are the names of this project's.
+func crds() []string {
+	var names []string
+	for _, plural := range []string{"regfishissuers", "regfishclusterissuers", "regfishorders", "regfishpurchases"} {
+		names = append(names, plural+"."+v1alpha1.Group)
+	}
+	return names
+}
+
+// alone fails if the cluster has anything that the ring would use, and take away in the
+// end: somebody's ledger, for example.
+func (r *ring) alone(ctx context.Context) error {
+	for _, name := range []string{release, tenant, vendor} {
+		if err := r.client.Get(ctx, client.ObjectKey{Name: name}, &corev1.Namespace{}); !apierrors.IsNotFound(err) {
+			return errors.Join(fmt.Errorf("the cluster has the namespace %s, which the ring makes and deletes: use a cluster that nobody needs", name), err)
+		}
+	}
+	found, err := r.run(ctx, nil, r.kubectl, append([]string{"get", "crd", "--ignore-not-found", "-o", "name"}, crds()...)...)
+	if err != nil {
+		return err
+	}
+	if found != "" {
+		return fmt.Errorf("the cluster has CRDs of this project, with which the ring would delete a ledger: use a cluster that nobody needs: %s", strings.Fields(found))
+	}
+	return nil
+}
+
+// startCertManager installs cert-manager's CRDs and runs its controllers, unless the
+// cluster has them; then it is taken to run there.
 func (r *ring) startCertManager(ctx context.Context) error {
 	if _, err := r.run(ctx, nil, r.kubectl, "get", "crd", "certificates.cert-manager.io"); err == nil {
 		r.say("the cluster has cert-manager")
 		return nil
 	}
-	crds, err := testenv.CertManagerCRDs()
+	theirs, err := testenv.CertManagerCRDs()
 	if err != nil {
 		return err
 	}
 	r.atEnd(func(ctx context.Context) error {
-		_, err := r.run(ctx, nil, r.kubectl, "delete", "--ignore-not-found", "-f", crds)
+		_, err := r.run(ctx, nil, r.kubectl, "delete", "--ignore-not-found", "-f", theirs)
 		return err
 	})
-	if _, err := r.run(ctx, nil, r.kubectl, "apply", "--server-side", "-f", crds); err != nil {
+	if _, err := r.run(ctx, nil, r.kubectl, "apply", "--server-side", "-f", theirs); err != nil {
 		return err
 	}
-	if _, err := r.run(ctx, nil, r.kubectl, "wait", "--for=condition=Established", "--timeout=1m", "-f", crds); err != nil {
+	if _, err := r.run(ctx, nil, r.kubectl, "wait", "--for=condition=Established", "--timeout=1m", "-f", theirs); err != nil {
 		return err
 	}
 	stop, err := testenv.StartCertManager(logr.NewContext(ctx, klog.Background().V(1)), r.config, testenv.CertManagerOptions{})
@@ -60,6 +89,9 @@ func (r *ring) namespace(ctx context.Context, name string) error {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
 		"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/enforce-version": "latest",
 	}}}
+	if err := r.client.Create(ctx, ns); err != nil {
+		return fmt.Errorf("make namespace %s: %w", name, err)
+	}
 	r.atEnd(func(ctx context.Context) error {
 		if err := client.IgnoreNotFound(r.client.Delete(ctx, ns)); err != nil {
 			return fmt.Errorf("delete namespace %s: %w", name, err)
@@ -72,9 +104,6 @@ func (r *ring) namespace(ctx context.Context, name string) error {
 			return errors.Join(errors.New("it is there"), err)
 		})
 	})
-	if err := r.client.Create(ctx, ns); err != nil {
-		return fmt.Errorf("make namespace %s: %w", name, err)
-	}
 	return nil
 }
 
@@ -120,14 +149,9 @@ func (r *ring) install(ctx context.Context) error {
 	if err := errors.Join(r.namespace(ctx, release), r.namespace(ctx, tenant)); err != nil {
 		return err
 	}
-	// Orders and issuers go with their namespaces first; then the CRDs can.
 	r.atEnd(func(ctx context.Context) error {
 		_, err := r.run(ctx, nil, r.helm, "uninstall", release, "--namespace", release, "--ignore-not-found")
-		crds := []string{"delete", "crd", "--ignore-not-found"}
-		for _, plural := range []string{"regfishissuers", "regfishclusterissuers", "regfishorders", "regfishpurchases"} {
-			crds = append(crds, plural+".certmanager.regfish.com")
-		}
-		_, gone := r.run(ctx, nil, r.kubectl, crds...)
+		_, gone := r.run(ctx, nil, r.kubectl, append([]string{"delete", "crd", "--ignore-not-found"}, crds()...)...)
 		return errors.Join(err, gone)
 	})
 	r.followLogs(ctx)

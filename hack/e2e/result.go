@@ -47,6 +47,9 @@ func (r *ring) describe(ctx context.Context) error {
 		return fmt.Errorf("reach the cluster: %w", err)
 	}
 	r.result.Kubernetes = version.GitVersion
+	if err := r.alone(ctx); err != nil {
+		return err
+	}
 	nodes, err := r.clients.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("list nodes: %w", err)

@@ -35,6 +35,10 @@ type Options struct {
 	// ControllerManager also runs kube-controller-manager, so that deleted namespaces disappear, owned objects are
 	// collected, quotas are counted, and roles are aggregated.
 	ControllerManager bool
+	// Planes is how many control planes Main starts. With one, and that is what zero means, tests share it, each in a
+	// namespace of its own. With more, a test has one to itself from New until it ends, and so may change what belongs to
+	// the whole cluster; tests that run in parallel wait for one that is free.
+	Planes int
 	// AddToScheme adds the types, besides Kubernetes' and cert-manager's, that the clients of New know. May be nil.
 	AddToScheme func(*runtime.Scheme) error
 }

@@ -46,7 +46,7 @@ func (e *Env) Kubectl(command string) string {
 		e.t.Fatal(err)
 	}
 	kubeconfig := filepath.Join(e.t.TempDir(), "kubeconfig")
-	if err := shared.plane.WriteKubeconfig(kubeconfig); err != nil {
+	if err := e.plane.WriteKubeconfig(kubeconfig); err != nil {
 		e.t.Fatal(err)
 	}
 	words := strings.Fields(command)

@@ -21,15 +21,16 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// shared is the control plane of this test binary. Main sets it before any test runs.
+// shared is what the tests of this test binary share. Main sets it before any test runs.
 var shared struct {
-	plane  *ControlPlane
+	plane  *ControlPlane      // the first; the controllers' log is in its folder
+	free   chan *ControlPlane // those that no test has to itself; nil where there is one for all
 	scheme *runtime.Scheme
 	log    logr.Logger
 }
 
-// Main is a package's TestMain: it starts one control plane for all tests, runs them, stops it and exits. Controllers log
-// to a file; its end is printed if a test failed.
+// Main is a package's TestMain: it starts the control planes for all tests, runs them, stops them and exits. Controllers
+// log to a file; its end is printed if a test failed.
 func Main(m *testing.M, opts Options) {
 	code, err := run(m, opts)
 	if err != nil {
@@ -68,10 +69,38 @@ func run(m *testing.M, opts Options) (code int, err error) {
 	klog.SetLogger(shared.log)
 	ctrllog.SetLogger(shared.log)
 
-	if err := shared.plane.start(opts); err != nil {
+	planes := []*ControlPlane{shared.plane}
+	for len(planes) < opts.Planes {
+		further, ferr := newControlPlane()
+		if ferr != nil {
+			return 0, ferr
+		}
+		defer func() { err = errors.Join(err, further.Stop()) }()
+		planes = append(planes, further)
+	}
+	if err := startAll(planes, opts); err != nil {
 		return 0, err
 	}
 	return m.Run(), nil
+}
+
+// startAll starts control planes side by side.
+func startAll(planes []*ControlPlane, opts Options) error {
+	started := make(chan error, len(planes))
+	for _, plane := range planes {
+		go func() { started <- plane.start(opts) }()
+	}
+	var errs []error
+	for range planes {
+		errs = append(errs, <-started)
+	}
+	if len(planes) > 1 {
+		shared.free = make(chan *ControlPlane, len(planes))
+		for _, plane := range planes {
+			shared.free <- plane
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Env is what one test gets: a namespace of its own on the control plane of its package.
@@ -82,7 +111,8 @@ type Env struct {
 	// Namespace was made for this test and is deleted after it.
 	Namespace string
 
-	t testing.TB
+	t     testing.TB
+	plane *ControlPlane
 }
 
 // New prepares a test. When the test ends, all conditions in the cluster are checked (see Invariants). Whatever else the
@@ -92,11 +122,16 @@ func New(t testing.TB) *Env {
 	if shared.plane == nil {
 		t.Fatal("no control plane: the package's TestMain must call testenv.Main")
 	}
-	c, err := client.NewWithWatch(shared.plane.Config, client.Options{Scheme: shared.scheme})
+	plane := shared.plane
+	if shared.free != nil {
+		plane = <-shared.free
+		t.Cleanup(func() { shared.free <- plane })
+	}
+	c, err := client.NewWithWatch(plane.Config, client.Options{Scheme: shared.scheme})
 	if err != nil {
 		t.Fatalf("make client: %v", err)
 	}
-	env := &Env{Config: shared.plane.Config, Client: c, Namespace: Namespace(t, c), t: t}
+	env := &Env{Config: plane.Config, Client: c, Namespace: Namespace(t, c), t: t, plane: plane}
 	t.Cleanup(func() { CheckInvariants(t, c) })
 	return env
 }
