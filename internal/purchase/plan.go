@@ -423,8 +423,9 @@ func unclaimed(f Facts) (Decision, bool) {
 
 // supersedes reports whether the issued candidate may be the outcome of a
 // purchase that this ledger lost: it is for exactly the wanted names, what was
-// paid for is still running, and it began after the newest contract the ledger
-// knows, or, without one, after the Certificate was created.
+// paid for is still running, and it does not begin before the newest contract the
+// ledger knows, or, without one, before the Certificate was created, which is not the
+// authority's date: authorities date certificates back, some to the midnight before.
 func supersedes(f Facts, c *Candidate) bool {
 	names := c.Certificate.Names()
 	if c.Leaf != nil {
@@ -461,10 +462,10 @@ func supersedes(f Facts, c *Candidate) bool {
 		}
 	}
 	if newest.IsZero() && f.Certificate != nil {
-		newest = f.Certificate.CreationTimestamp.Time
+		newest = f.Certificate.CreationTimestamp.Add(-pki.MaxBackdate)
 	}
 	// Without a begin nothing excludes it.
-	return begin == nil || begin.After(newest)
+	return begin == nil || !begin.Before(newest)
 }
 
 // fresh reports whether a certificate with these dates may be handed out again:

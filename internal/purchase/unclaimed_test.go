@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/pki"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
@@ -202,15 +203,15 @@ func TestPlanWithABaseline(t *testing.T) {
 		},
 		"buys beside a certificate older than the Certificate": {
 			reason:      "somebody bought it before this Certificate was thought of",
-			unclaimed:   []Candidate{bare(created.Add(-time.Second), end, wwwName)},
+			unclaimed:   []Candidate{bare(created.Add(-pki.MaxBackdate-time.Second), end, wwwName)},
 			certificate: &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(created)}},
 			want:        buys,
 		},
-		"buys beside a certificate as old as the Certificate": {
-			reason:      "it has to be newer to be a purchase for it",
-			unclaimed:   []Candidate{bare(created, end, wwwName)},
+		"asks about a certificate that may only be dated before the Certificate": {
+			reason:      "authorities date back, and what was bought for the Certificate on its first day begins at the midnight before",
+			unclaimed:   []Candidate{bare(created.Add(-pki.MaxBackdate), end, wwwName)},
 			certificate: &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(created)}},
-			want:        buys,
+			want:        asks,
 		},
 		"asks about a certificate newer than the Certificate": {
 			reason:      "this ledger may have lost it",
@@ -224,6 +225,13 @@ func TestPlanWithABaseline(t *testing.T) {
 			certificate: &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(created)}},
 			purchases:   []v1alpha1.RegfishPurchase{record(t, 1, forKey(t, keyB), placed("C1", days(4)), issuedFor(noon.Add(-days(4)), end))},
 			want:        buys,
+		},
+		"asks about a certificate that begins with the newest that the ledger knows": {
+			reason:      "both begin at the midnight before, and the later one was bought after the backup",
+			unclaimed:   []Candidate{bare(noon.Add(-days(4)), end, wwwName)},
+			certificate: &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(created)}},
+			purchases:   []v1alpha1.RegfishPurchase{record(t, 1, forKey(t, keyB), placed("C1", days(4)), issuedFor(noon.Add(-days(4)), end))},
+			want:        asks,
 		},
 		"asks about a certificate newer than the newest that the ledger knows": {
 			reason:      "a ledger restored from a backup knows only the older ones",
