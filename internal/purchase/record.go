@@ -95,6 +95,15 @@ func lastAttempt(p *v1alpha1.RegfishPurchase) *v1alpha1.Attempt {
 	return last
 }
 
+// attemptOf is the attempt of p with the number, nil if there is none.
+func attemptOf(p *v1alpha1.RegfishPurchase, number int32) *v1alpha1.Attempt {
+	i := slices.IndexFunc(p.Spec.Attempts, func(a v1alpha1.Attempt) bool { return a.Number == number })
+	if i < 0 {
+		return nil
+	}
+	return &p.Spec.Attempts[i]
+}
+
 // requestOf names the request that the last attempt of p was made for.
 func requestOf(p *v1alpha1.RegfishPurchase) (string, types.UID) {
 	if a := lastAttempt(p); a != nil {

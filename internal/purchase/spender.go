@@ -70,6 +70,10 @@ type Spender struct {
 	slots  sync.Mutex
 	mu     sync.Mutex
 	flying map[string]bool
+	// sent is, by the name of the purchase, the last attempt whose order this process may
+	// have sent. It is kept for as long as the process lives: a restored record may say
+	// of any of them that it has no outcome yet.
+	sent map[string]int32
 }
 
 // Spend decides again on what the API server says now and, if the decision is
@@ -271,14 +275,33 @@ func (s *Spender) Flying(name string) bool {
 	return s.flying[name]
 }
 
+// sending marks the attempt as one whose order may have been sent.
+func (s *Spender) sending(name string, number int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sent == nil {
+		s.sent = map[string]int32{}
+	}
+	s.sent[name] = max(s.sent[name], number)
+}
+
+// sentOnce reports whether this process may have sent the order of the attempt, or of a
+// later one.
+func (s *Spender) sentOnce(name string, number int32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return number <= s.sent[name]
+}
+
 // Settle records that an attempt of this process was never sent, if that is so:
-// the process wrote the intent, did not see the write succeed, and is not working
-// on it. Everything that was sent stays marked until its outcome is recorded, and
-// the resourceVersion keeps a stale p from settling what was recorded meanwhile.
+// the process wrote the intent, did not see the write succeed, is not working on it
+// and never came to send it. Everything that was sent stays marked until its outcome is
+// recorded, and the resourceVersion keeps a stale p from settling what was recorded
+// meanwhile. What was sent and has no outcome all the same was restored from a backup.
 // It reports whether there was something to settle.
 func (s *Spender) Settle(ctx context.Context, p *v1alpha1.RegfishPurchase) (bool, error) {
 	a := pendingAttempt(p)
-	if a == nil || a.Writer != s.Writer || s.Flying(p.Name) {
+	if a == nil || a.Writer != s.Writer || s.Flying(p.Name) || s.sentOnce(p.Name, a.Number) {
 		return false, nil
 	}
 	before := p.DeepCopy()
@@ -442,6 +465,7 @@ func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alp
 	if err := s.mayStillSpend(asking, facts); err != nil {
 		return notSent(err)
 	}
+	s.sending(p.Name, attempt.Number)
 	result = vendor.Order(ctx, regfish.OrderRequest{
 		SKU:            p.Spec.SKU,
 		CommonName:     p.Spec.CommonName,
@@ -582,10 +606,15 @@ func (s *Spender) tryRecord(ctx context.Context, p *v1alpha1.RegfishPurchase, nu
 			live.Spec.CertificateID = r.Certificate.ID
 		}
 	}
-	for i := range live.Spec.Attempts {
-		if a := &live.Spec.Attempts[i]; a.Number == number && a.Outcome == nil {
-			a.Outcome = &o
-		}
+	a := attemptOf(&live, number)
+	if a == nil {
+		// A record that was restored from a backup older than the intent. Without the
+		// attempt it would look as if nothing had been sent.
+		live.Spec.Attempts = append(live.Spec.Attempts, *attemptOf(p, number).DeepCopy())
+		a = attemptOf(&live, number)
+	}
+	if a.Outcome == nil {
+		a.Outcome = &o
 	}
 	if gone {
 		err = s.Client.Create(ctx, &live)
