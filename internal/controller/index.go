@@ -8,6 +8,8 @@ import (
 	"fmt"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/purchase"
@@ -46,6 +48,16 @@ func PurchaseShown(o *v1alpha1.RegfishOrder) string {
 		return ""
 	}
 	return o.Status.PurchaseRef.Name
+}
+
+// Shows lets through that an order shows another purchase than before, or none any more:
+// a purchase that nobody wants says so, and lets others have the names that it holds.
+var Shows = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		return PurchaseShown(e.ObjectOld.(*v1alpha1.RegfishOrder)) != PurchaseShown(e.ObjectNew.(*v1alpha1.RegfishOrder))
+	},
 }
 
 // Index adds the indexes to the cache. It is called once, before the cache

@@ -132,7 +132,7 @@ func Scheme() *kruntime.Scheme {
 // before every order in flight is recorded.
 func Run(ctx context.Context, o Options) error {
 	identity := identity()
-	mgr, err := newManager(o, identity)
+	mgr, err := newManager(ctx, o, identity)
 	if err != nil {
 		return err
 	}
@@ -155,27 +155,16 @@ func identity() string {
 	return fmt.Sprintf("%.40s_%s", host, rand.Text()[:16])
 }
 
-func newManager(o Options, identity string) (ctrl.Manager, error) {
-	cacheOptions := cache.Options{
-		// Nobody reads who wrote which field, and it is a third of an object.
-		DefaultTransform: cache.TransformStripManagedFields(),
-		// A read that nobody planned is an error, not a silent watch of everything.
-		ReaderFailOnMissingInformer: true,
-		ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.RegfishPurchase{}: {Namespaces: map[string]cache.Config{o.LedgerNamespace: {}}},
-		},
-	}
-	if len(o.Namespaces) > 0 {
-		cacheOptions.DefaultNamespaces = map[string]cache.Config{}
-		for _, ns := range o.Namespaces {
-			cacheOptions.DefaultNamespaces[ns] = cache.Config{}
-		}
+func newManager(ctx context.Context, o Options, identity string) (ctrl.Manager, error) {
+	cached, err := cacheOptions(ctx, o)
+	if err != nil {
+		return nil, err
 	}
 	patience := stopPatience
 	lease, renew, retry := cmp.Or(o.LeaseDuration, DefaultLeaseDuration), cmp.Or(o.RenewDeadline, DefaultRenewDeadline), cmp.Or(o.RetryPeriod, DefaultRetryPeriod)
 	options := manager.Options{
 		Scheme: Scheme(),
-		Cache:  cacheOptions,
+		Cache:  cached,
 		// Metrics tell how many orders there are and for whom. They go to those only
 		// whom the API server lets get /metrics.
 		Metrics: server.Options{

@@ -144,15 +144,14 @@ func classOf(ctx context.Context) class {
 }
 
 // call makes one call when it may be made.
-func call[T any](ctx context.Context, c *Client, op string, f func() (T, error)) (T, error) {
+func call[T any](ctx context.Context, c *Client, op string, f func() (T, error)) (v T, err error) {
 	done, err := c.account.enter(ctx, op, classOf(ctx))
 	if err != nil {
-		var none T
-		return none, err
+		return v, err
 	}
-	v, err := f()
-	done(err)
-	return v, err
+	// Also after a panic: a breaker that is not told waits for ever.
+	defer func() { done(err) }()
+	return f()
 }
 
 // Products reads the catalogue.
@@ -213,12 +212,16 @@ func (c *Client) Order(ctx context.Context, r regfish.OrderRequest, mayWrite fun
 		errors.As(err, &e)
 		return notSent(e)
 	}
-	result := c.vendor.Order(ctx, r, mayWrite)
-	if result.Err != nil {
+	// An answer that never came is what a panic leaves.
+	result := regfish.OrderResult{Err: &regfish.Error{Op: opOrder, Kind: regfish.KindTransport}}
+	defer func() {
+		if result.Err == nil {
+			done(nil)
+			return
+		}
 		done(result.Err)
-	} else {
-		done(nil)
-	}
+	}()
+	result = c.vendor.Order(ctx, r, mayWrite)
 	return result
 }
 

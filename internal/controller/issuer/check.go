@@ -58,9 +58,10 @@ func check(ctx context.Context, connect func(context.Context, v1alpha1.Issuer) (
 		return found(issuer, err, "list certificates")
 	}
 	f := inCatalogue(issuer, products)
-	if f.Problem == nil {
-		f.Problem, err = organization(ctx, vendor, issuer, f)
+	if f.Problem != nil {
+		return f, nil
 	}
+	f.Problem, err = organization(ctx, vendor, issuer, f)
 	return f, err
 }
 

@@ -108,8 +108,15 @@ func (r *Reconciler) finish(ctx context.Context, o *v1alpha1.RegfishOrder) (bool
 	case cr.UID != o.Spec.RequestRef.UID:
 		return false, nil
 	case cmutil.CertificateRequestReadyReason(&cr) == cmapi.CertificateRequestReasonIssued:
+		if o.Status.State == v1alpha1.StateIssued {
+			return true, nil
+		}
+		// The cache keeps no certificates.
+		if err := r.Spender.Live.Get(ctx, client.ObjectKeyFromObject(o), &cr); err != nil {
+			return true, client.IgnoreNotFound(err)
+		}
 		leaf, err := pki.ParseLeaf(cr.Status.Certificate)
-		if err != nil || o.Status.State == v1alpha1.StateIssued {
+		if err != nil || cr.UID != o.Spec.RequestRef.UID {
 			return true, nil //nolint:nilerr // a certificate that is not ours to judge any more
 		}
 		o.Status = purchase.Handed(before.Status, *done(leaf))

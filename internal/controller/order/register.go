@@ -26,14 +26,15 @@ import (
 )
 
 // Register adds the reconciler to the manager. An order is woken by what it may
-// wait for: its purchase, a purchase that has the name it wants, and its issuer. A
-// denial of its request ends it.
+// wait for: its purchase, a purchase that has the name it wants, an order that comes to
+// want that name or does not any more, and its issuer. A denial of its request ends it.
 func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("regfishorder").
 		// Its own writes of status need no answer.
 		For(&v1alpha1.RegfishOrder{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.RegfishPurchase{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfPurchase)).
+		Watches(&v1alpha1.RegfishOrder{}, handler.EnqueueRequestsFromMapFunc(r.ordersBeside), builder.WithPredicates(controller.Shows)).
 		Watches(&v1alpha1.RegfishIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfIssuer), builder.WithPredicates(usability)).
 		Watches(&v1alpha1.RegfishClusterIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfIssuer), builder.WithPredicates(usability)).
 		Watches(&cmapi.CertificateRequest{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(denial)).
@@ -93,6 +94,18 @@ func (r *Reconciler) ordersOfPurchase(ctx context.Context, o client.Object) []re
 		}
 	}
 	return found
+}
+
+// ordersBeside finds the orders that want a name of the purchase that the order shows:
+// whose turn it is depends on which purchases are wanted.
+func (r *Reconciler) ordersBeside(ctx context.Context, o client.Object) []reconcile.Request {
+	var p v1alpha1.RegfishPurchase
+	name := controller.PurchaseShown(o.(*v1alpha1.RegfishOrder))
+	if name == "" || r.Client.Get(ctx, client.ObjectKey{Namespace: r.Spender.Ledger, Name: name}, &p) != nil {
+		// An event of the purchase tells, once it is there.
+		return nil
+	}
+	return r.ordersOfPurchase(ctx, &p)
 }
 
 func (r *Reconciler) orders(ctx context.Context, field, value string) []reconcile.Request {

@@ -114,16 +114,6 @@ var takenBack = predicate.Funcs{
 // status need no answer.
 var wakes = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, takenBack)
 
-// shows lets through that an order shows another purchase than before, or none any more:
-// a purchase that nobody wants says so.
-var shows = predicate.Funcs{
-	CreateFunc:  func(event.CreateEvent) bool { return false },
-	GenericFunc: func(event.GenericEvent) bool { return false },
-	UpdateFunc: func(e event.UpdateEvent) bool {
-		return controller.PurchaseShown(e.ObjectOld.(*v1alpha1.RegfishOrder)) != controller.PurchaseShown(e.ObjectNew.(*v1alpha1.RegfishOrder))
-	},
-}
-
 // Register adds the reconciler and its poller to the manager. What regfish says wakes a
 // purchase, so does an order that comes to show it or goes, and an annotation is how a
 // person decides.
@@ -143,7 +133,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 				return nil
 			}
 			return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Spender.Ledger, Name: name}}}
-		}), builder.WithPredicates(shows)).
+		}), builder.WithPredicates(controller.Shows)).
 		WatchesRawSource(source.Channel(r.woken, &handler.EnqueueRequestForObject{})).
 		WithOptions(ctrlcontroller.Options{MaxConcurrentReconciles: r.Concurrency}).
 		Complete(r)
