@@ -143,7 +143,7 @@ func (c *Client) Endpoint() string { return c.endpoint }
 // Fingerprint returns the fingerprint of the key.
 func (c *Client) Fingerprint() string { return c.key.Fingerprint() }
 
-// call is one request that may be repeated without cost.
+// call is one request. Those that do sends may be repeated without cost.
 type call struct {
 	op     string
 	method string

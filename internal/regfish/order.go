@@ -81,7 +81,7 @@ type OrderResult struct {
 
 const opOrder = "place order"
 
-// Order places an order. It is the only method that can cost money
+// Order places an order or a renewal. It is the only method that costs money
 // (https://regfish.com/docs/reference/create-certificate), and the vendor has
 // no idempotency key: an order that is sent twice is bought twice.
 //
@@ -95,16 +95,21 @@ const opOrder = "place order"
 // written, mayWrite is asked; its error means that nothing is written. A nil
 // mayWrite refuses. See Outcome for what the result means.
 func (c *Client) Order(ctx context.Context, r OrderRequest, mayWrite func() error) OrderResult {
+	return c.sendOnce(ctx, call{op: opOrder, method: http.MethodPost, path: []string{"tls", "certificate"}, body: r}, mayWrite)
+}
+
+// sendOnce sends a call in the way that Order describes.
+func (c *Client) sendOnce(ctx context.Context, call call, mayWrite func() error) OrderResult {
 	ctx, cancel := context.WithTimeout(ctx, c.orderTimeout)
 	defer cancel()
 
-	request, err := c.encodeOrder(ctx, r)
+	request, err := c.encode(ctx, call)
 	if err != nil {
-		return OrderResult{Outcome: NotSent, Err: &Error{Op: opOrder, Kind: KindInvalid, Message: "order cannot be encoded"}}
+		return OrderResult{Outcome: NotSent, Err: &Error{Op: call.op, Kind: KindInvalid, Message: "it cannot be encoded"}}
 	}
 	conn, err := c.connect(ctx)
 	if err != nil {
-		return OrderResult{Outcome: NotSent, Err: c.orderError(ctx, 0, err)}
+		return OrderResult{Outcome: NotSent, Err: c.sendError(ctx, call.op, 0, err)}
 	}
 	defer conn.close()
 
@@ -112,19 +117,19 @@ func (c *Client) Order(ctx context.Context, r OrderRequest, mayWrite func() erro
 		mayWrite = func() error { return errors.New("nobody vouches for the order") }
 	}
 	if err := mayWrite(); err != nil {
-		return OrderResult{Outcome: NotSent, Err: &Error{Op: opOrder, Kind: KindRefused, Err: err,
+		return OrderResult{Outcome: NotSent, Err: &Error{Op: call.op, Kind: KindRefused, Err: err,
 			Message: c.words("not sent: "+err.Error(), "")}}
 	}
 	if err := conn.arm(ctx); err != nil {
-		return OrderResult{Outcome: NotSent, Err: c.orderError(ctx, 0, err)}
+		return OrderResult{Outcome: NotSent, Err: c.sendError(ctx, call.op, 0, err)}
 	}
 	// From here on there may be an order.
 	if _, err := conn.tls.Write(request); err != nil {
-		return OrderResult{Outcome: Unknown, Err: c.orderError(ctx, 0, err)}
+		return OrderResult{Outcome: Unknown, Err: c.sendError(ctx, call.op, 0, err)}
 	}
 	resp, err := conn.answer()
 	if err != nil {
-		return OrderResult{Outcome: Unknown, Err: c.orderError(ctx, 0, err)}
+		return OrderResult{Outcome: Unknown, Err: c.sendError(ctx, call.op, 0, err)}
 	}
 	defer func() {
 		// In this order: a body reads what is left before it closes, which may
@@ -132,17 +137,21 @@ func (c *Client) Order(ctx context.Context, r OrderRequest, mayWrite func() erro
 		conn.close()
 		_ = resp.Body.Close()
 	}()
-	return c.orderResult(ctx, resp)
+	return c.result(ctx, call.op, resp)
 }
 
-// encodeOrder returns the bytes of the whole HTTP request, so that they can be
+// encode returns the bytes of the whole HTTP request, so that they can be
 // written in one piece.
-func (c *Client) encodeOrder(ctx context.Context, r OrderRequest) ([]byte, error) {
-	body, err := json.Marshal(r)
+func (c *Client) encode(ctx context.Context, call call) ([]byte, error) {
+	body, err := json.Marshal(call.body)
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint+"/tls/certificate", bytes.NewReader(body))
+	address, err := c.address(call.path)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, call.method, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -156,10 +165,10 @@ func (c *Client) encodeOrder(ctx context.Context, r OrderRequest) ([]byte, error
 	return encoded.Bytes(), nil
 }
 
-// orderResult reads the answer and decides what it says about the order. In
+// result reads the answer and decides what it says about what was sent. In
 // doubt the outcome is Unknown: that costs a look, while a wrong Rejected or
 // NotSent costs a second purchase.
-func (c *Client) orderResult(ctx context.Context, resp *http.Response) OrderResult {
+func (c *Client) result(ctx context.Context, op string, resp *http.Response) OrderResult {
 	var cert Certificate
 	e, err := newDecoder(resp.Body, maxAnswerBytes, maxValueBytes).envelope(func(d *decoder) (err error) {
 		cert, err = c.ordered(d)
@@ -169,19 +178,19 @@ func (c *Client) orderResult(ctx context.Context, resp *http.Response) OrderResu
 	result := OrderResult{Outcome: Unknown, Status: status}
 	switch {
 	case isSuccess(status) && err != nil:
-		result.Err = c.orderError(ctx, status, err)
+		result.Err = c.sendError(ctx, op, status, err)
 	case isSuccess(status) && !e.succeeded():
-		result.Err = &Error{Op: opOrder, Status: status, Code: e.code, Kind: KindUnreadable,
+		result.Err = &Error{Op: op, Status: status, Code: e.code, Kind: KindUnreadable,
 			Message: c.words(e.message, string(errNoSuccess))}
 	case isSuccess(status) && cert.ID == "":
-		result.Err = c.readError(opOrder, status, errNoID)
+		result.Err = c.readError(op, status, errNoID)
 	case isSuccess(status):
 		result.Outcome, result.Certificate = Accepted, cert
 	default:
 		if err != nil {
 			e = envelope{} // not the vendor's words
 		}
-		result.Err, result.Answered = c.answerError(opOrder, status, resp.Header, e), e.refused()
+		result.Err, result.Answered = c.answerError(op, status, resp.Header, e), e.refused()
 		switch {
 		case cert.ID != "" || e.succeeded():
 			// A refusal that names an order is no refusal.
@@ -225,13 +234,13 @@ func (c *Client) ordered(d *decoder) (Certificate, error) {
 	return Certificate{ID: string(only.ID)}, nil
 }
 
-// orderError is readError, but for the end of the context: it is brought about by
+// sendError is readError, but for the end of the context: it is brought about by
 // closing the connection, whose errors then say nothing.
-func (c *Client) orderError(ctx context.Context, status int, err error) *Error {
+func (c *Client) sendError(ctx context.Context, op string, status int, err error) *Error {
 	if cause := ctx.Err(); cause != nil {
 		err = cause
 	}
-	return c.readError(opOrder, status, err)
+	return c.readError(op, status, err)
 }
 
 // orderConn is the connection of one order.

@@ -14,6 +14,7 @@ import (
 // kind. They ask for no key.
 //
 //	GET    /_simulator/purchases      the ledger
+//	GET    /_simulator/reissues       the reissues that were begun
 //	GET    /_simulator/calls          how often each endpoint was called
 //	GET    /_simulator/ca.pem         the CA of the HTTPS server
 //	GET    /_simulator/root.pem       the root of the certificates that are sold
@@ -29,6 +30,8 @@ import (
 //
 //	POST /_simulator/certificates/{id}/complete       complete a staged order, as the button on its page does
 //	POST /_simulator/certificates/{id}/confirm-email  validate an order by e-mail
+//	POST /_simulator/certificates/{id}/fail-reissue   end the reissue that is under way without a certificate
+//	POST /_simulator/certificates/{id}/revoke         what is reported: {"scope":"certificate"} or {"scope":"order"}; {}: not revoked
 //	POST /_simulator/certificates/{id}/status         what is reported: {"status":"rejected","pendingMessage":...}; {}: as things are
 func (s *Server) admin(mux *http.ServeMux) {
 	page := func(pattern string, content func() any) {
@@ -52,6 +55,7 @@ func (s *Server) admin(mux *http.ServeMux) {
 		})
 	}
 	page("purchases", func() any { return notNil(s.Purchases()) })
+	page("reissues", func() any { return notNil(s.Reissues()) })
 	page("calls", func() any { return s.Calls() })
 	page("faults", func() any { return notNil(s.Faults()) })
 	page("records", func() any { return notNil(s.Records()) })
@@ -70,6 +74,10 @@ func (s *Server) admin(mux *http.ServeMux) {
 	command("POST", "organizations", with(s.SetOrganization))
 	command("POST", "certificates/{id}/complete", func(r *http.Request) error { return s.Complete(r.PathValue("id")) })
 	command("POST", "certificates/{id}/confirm-email", func(r *http.Request) error { return s.ConfirmEmail(r.PathValue("id")) })
+	command("POST", "certificates/{id}/fail-reissue", func(r *http.Request) error { return s.FailReissue(r.PathValue("id")) })
+	command("POST", "certificates/{id}/revoke", func(r *http.Request) error {
+		return with(func(v struct{ Scope string }) error { return s.Revoke(r.PathValue("id"), v.Scope) })(r)
+	})
 	command("POST", "certificates/{id}/status", func(r *http.Request) error {
 		return with(func(state State) error { return s.SetState(r.PathValue("id"), state) })(r)
 	})

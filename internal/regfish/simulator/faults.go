@@ -25,6 +25,7 @@ const (
 	EndpointOrganizations Endpoint = "GET /tls/organization"
 	EndpointList          Endpoint = "GET /tls/certificate"
 	EndpointOrder         Endpoint = "POST /tls/certificate"
+	EndpointReissue       Endpoint = "POST /tls/certificate/{id}/reissue"
 	EndpointGet           Endpoint = "GET /tls/certificate/{id}"
 	EndpointDownload      Endpoint = "GET /tls/certificate/{id}/download/{format}"
 	EndpointRecords       Endpoint = "GET /dns/{domain}/rr"
@@ -38,8 +39,8 @@ const (
 // FaultKind says how the simulator misbehaves.
 type FaultKind string
 
-// Faults on every endpoint. Where AfterCommit is set, an order is made before the
-// fault strikes.
+// Faults on every endpoint. Where AfterCommit is set, an order is made, or a reissue
+// begun, before the fault strikes.
 const (
 	FaultDrop    FaultKind = "Drop"    // close the connection without an answer
 	FaultStatus  FaultKind = "Status"  // answer with Status, in the vendor's form unless Bare
@@ -61,6 +62,9 @@ const (
 	FaultPendingLeft        FaultKind = "PendingLeft"        // issued, but still with the words of a staged order
 	FaultNoID               FaultKind = "NoID"               // success, but no id
 )
+
+// FaultNoReissue is for reissue and get: what is said of a reissue is missing.
+const FaultNoReissue FaultKind = "NoReissue"
 
 // Faults on order, list and get, and on the list of organizations.
 const (
@@ -112,9 +116,10 @@ var (
 		FaultNoCompletionURL, FaultPendingLeft, FaultNoID,
 	}, organizationFault...)
 	onlyAt = map[Endpoint][]FaultKind{
-		EndpointOrder: append([]FaultKind{FaultApexAdded}, certFault...),
-		EndpointGet:   certFault,
-		EndpointList:  append([]FaultKind{FaultListLag, FaultFirstPageOnly}, certFault...),
+		EndpointOrder:   append([]FaultKind{FaultApexAdded}, certFault...),
+		EndpointReissue: append([]FaultKind{FaultNoReissue}, certFault...),
+		EndpointGet:     append([]FaultKind{FaultNoReissue}, certFault...),
+		EndpointList:    append([]FaultKind{FaultListLag, FaultFirstPageOnly}, certFault...),
 		EndpointDownload: {
 			FaultNotReady, FaultWrongKey, FaultWrongNames, FaultForeignName, FaultOldCertificate, FaultExpired, FaultNotYetValid,
 			FaultCALeaf, FaultSelfSigned, FaultBrokenChain, FaultLeafOnly, FaultLeafLast, FaultWithRoot, FaultTruncated, FaultHuge,
@@ -316,7 +321,7 @@ func (a *authority) deliver(o *order, now time.Time, faults []Fault) ([]byte, er
 		names := append([]string{o.purchase.CommonName}, o.purchase.DNSNames...)
 		lifetime := o.certificate.NotAfter.Sub(o.certificate.NotBefore) + time.Second
 		forged := forgery{authority: a, now: now, Certificate: leaf(names, o.certificate.NotBefore, lifetime),
-			key: o.csr.PublicKey, issuer: a.intermediate, signer: a.intermediateKey}
+			key: o.certificate.PublicKey, issuer: a.intermediate, signer: a.intermediateKey}
 		forge(&forged)
 		cert, err := sign(forged.Certificate, forged.issuer, forged.key, forged.signer)
 		if err != nil {

@@ -32,6 +32,7 @@ type Purchase struct {
 	DCVMethod      string   `json:"dcvMethod"`
 	DCVEmails      []string `json:"dcvEmails,omitempty"`      // as ordered
 	OrganizationID string   `json:"organizationID,omitempty"` // as ordered
+	RenewalOf      string   `json:"renewalOf,omitempty"`      // id of the certificate that it renews
 
 	CSRHash   string `json:"csrHash"`   // SHA-256 of the request's DER, hexadecimal
 	KeyHash   string `json:"keyHash"`   // SHA-256 of its public key's DER, hexadecimal
@@ -48,6 +49,7 @@ func (s *Server) Purchases() []Purchase {
 // order is what became of a purchase.
 type order struct {
 	purchase     Purchase
+	options      *Options // of the server
 	product      product
 	csr          *x509.CertificateRequest
 	staged       bool          // waits for a person, and has not gone to the CA
@@ -58,7 +60,11 @@ type order struct {
 	validated    time.Time     // zero: not yet
 	expires      time.Time     // unless it is validated by then; zero: never
 	certificate  *x509.Certificate
-	set          State // by SetState
+	begun, ends  time.Time     // the contract; zero: not issued yet
+	bonus        time.Duration // carried over from the certificate that it renews
+	running      *reissue      // the running or the last one, nil: none
+	revoked      string        // scope of a revocation by Revoke
+	set          State         // by SetState
 }
 
 // sale is the envelope of a successful order. It carries the number beside the
@@ -122,21 +128,19 @@ func (s *Server) placeOrder(r *http.Request, account int, faults []Fault) reply 
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if request.RenewalOf != "" {
-		if s.find(account, request.RenewalOf) == nil {
-			return refuse(http.StatusNotFound, "Renewal source TLS certificate not found")
-		}
-		return refuse(http.StatusConflict, notSubmittable) // renewals are not simulated
+	now := s.options.Now()
+	bonus, refusal := s.renews(account, request.RenewalOf, now)
+	if refusal != nil {
+		return *refusal
 	}
 	organization, staged, ok := s.organizationFor(product, request.OrgID)
 	if !ok {
 		return refuse(http.StatusConflict, notSubmittable)
 	}
-	now := s.options.Now()
 	purchase := Purchase{
 		Number: len(s.purchases) + 1, ID: s.newID(), Account: account, Time: now,
 		SKU: product.sku, CommonName: names[0], DNSNames: names[1:], ValidityDays: days,
-		DCVMethod: request.DCVMethod, DCVEmails: request.DCVEmails, OrganizationID: request.OrgID,
+		DCVMethod: request.DCVMethod, DCVEmails: request.DCVEmails, OrganizationID: request.OrgID, RenewalOf: request.RenewalOf,
 		CSRHash: hash(csr.Raw), KeyHash: hash(csr.RawSubjectPublicKeyInfo), ReplyLost: has(faults, FaultNoID),
 	}
 	if has(faults, FaultApexAdded) {
@@ -144,7 +148,7 @@ func (s *Server) placeOrder(r *http.Request, account int, faults []Fault) reply 
 		purchase.DNSNames = names[1:]
 	}
 	purchase.Names = slices.Sorted(slices.Values(names))
-	o := &order{purchase: purchase, product: product, csr: csr, staged: staged, organization: organization}
+	o := &order{purchase: purchase, options: &s.options, product: product, csr: csr, staged: staged, organization: organization, bonus: bonus}
 	if s.options.OrderLifetime > 0 {
 		o.expires = now.Add(s.options.OrderLifetime)
 	}

@@ -96,7 +96,7 @@ func (s *Server) stands(r Record) {
 	for _, o := range s.waiting[name] {
 		s.settle(o, now, nil)
 	}
-	s.waiting[name] = slices.DeleteFunc(s.waiting[name], func(o *order) bool { return !o.validated.IsZero() })
+	s.waiting[name] = slices.DeleteFunc(s.waiting[name], func(o *order) bool { return len(o.awaited(now)) == 0 })
 }
 
 // remove takes records out. The caller holds mu.

@@ -64,6 +64,18 @@ type Options struct {
 	ConsoleURL string
 	// MaxDays bounds validity_days. Default: 199.
 	MaxDays int
+	// ContractDays is the term that an order pays for. A certificate lives for no
+	// longer than its order asks for, and another one can be issued on the order until
+	// the term is over. Default: as long as the certificate lives.
+	ContractDays int
+	// Day is how long a day of a term lasts. Default: 24 hours.
+	Day time.Duration
+	// AtMidnight makes certificates begin at the midnight before they are issued.
+	AtMidnight bool
+	// CarryOver adds what is left of a certificate to the one that renews it.
+	CarryOver bool
+	// NoReissue and NoRenewal are for products that do without.
+	NoReissue, NoRenewal bool
 	// Hosts are names and addresses of the server beside localhost, 127.0.0.1
 	// and ::1.
 	Hosts []string
@@ -92,6 +104,7 @@ type Server struct {
 	byID          map[string]*order
 	waiting       map[string][]*order // for the record at a canonical name
 	purchases     []Purchase
+	reissues      []Reissue
 	records       []Record
 	cnames        map[string]string // canonical name to canonical target
 	lastRecord    int64
@@ -106,6 +119,7 @@ func New(o Options) (*Server, error) {
 		o.Now = time.Now
 	}
 	o.MaxDays = cmp.Or(o.MaxDays, defaultMaxDays)
+	o.Day = cmp.Or(o.Day, day)
 	o.MissingOrganization = cmp.Or(o.MissingOrganization, Refuse409)
 	if o.MissingOrganization != Refuse409 && o.MissingOrganization != Stage {
 		return nil, fmt.Errorf("missing organizations are answered with %s or %s, not with %q", Refuse409, Stage, o.MissingOrganization)
@@ -218,6 +232,7 @@ func (s *Server) routes() http.Handler {
 		EndpointOrganizations: s.listOrganizations,
 		EndpointList:          s.listCertificates,
 		EndpointOrder:         s.placeOrder,
+		EndpointReissue:       s.startReissue,
 		EndpointGet:           s.getCertificate,
 		EndpointDownload:      s.download,
 		EndpointCreateRecord:  s.createRecord,

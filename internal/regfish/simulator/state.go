@@ -5,6 +5,7 @@ package simulator
 
 import (
 	"cmp"
+	"crypto/x509"
 	"errors"
 	"strings"
 	"time"
@@ -64,21 +65,43 @@ func (s *Server) settle(o *order, now time.Time, resolved map[string]string) {
 	if o.certificate == nil && (due || o.set.Status == statusIssued) {
 		s.issue(o, now)
 	}
+	if o.running.active() {
+		s.settleReissue(o, now, resolved)
+	}
 }
 
-// issue makes the certificate. The caller holds mu.
+// issue makes the first certificate of an order. The caller holds mu.
 func (s *Server) issue(o *order, now time.Time) {
+	term := max(s.options.ContractDays, o.purchase.ValidityDays)
+	o.begun = s.begin(now)
+	o.ends = o.begun.Add(time.Duration(term)*s.options.Day + o.bonus)
+	o.certificate = s.certify(o, o.csr, now, o.bonus)
+	s.options.Log.Info("issued", "id", o.purchase.ID, "names", o.purchase.Names)
+}
+
+// begin is when a certificate that is issued now begins.
+func (s *Server) begin(now time.Time) time.Time {
+	if s.options.AtMidnight {
+		return now.UTC().Truncate(s.options.Day)
+	}
+	return now.Add(-min(backdated, s.options.Day/24)).UTC().Truncate(time.Second)
+}
+
+// certify makes a certificate for a key, with the names of the order, that lives for as
+// long as the order asks for, the bonus added, and not beyond its contract.
+func (s *Server) certify(o *order, csr *x509.CertificateRequest, now time.Time, bonus time.Duration) *x509.Certificate {
 	names := append([]string{o.purchase.CommonName}, o.purchase.DNSNames...)
-	template := leaf(names, now.Add(-backdated), time.Duration(o.purchase.ValidityDays)*day)
+	notBefore := s.begin(now)
+	lifetime := min(time.Duration(o.purchase.ValidityDays)*s.options.Day+bonus, o.ends.Sub(notBefore))
+	template := leaf(names, notBefore, lifetime)
 	if o.product.ov() && o.organization != nil {
 		template.Subject.Organization = []string{o.organization.Name}
 	}
-	cert, err := sign(template, s.ca.intermediate, o.csr.PublicKey, s.ca.intermediateKey)
+	cert, err := sign(template, s.ca.intermediate, csr.PublicKey, s.ca.intermediateKey)
 	if err != nil {
 		panic(err) // the names and the key were checked when they were ordered
 	}
-	o.certificate = cert
-	s.options.Log.Info("issued", "id", o.purchase.ID, "names", names)
+	return cert
 }
 
 // stagedState is what the vendor reports of an order that a person has to

@@ -34,6 +34,7 @@ type certificateView struct {
 	// Validation is absent while there is nothing to be done with it. Invented:
 	// that it is then not there, rather than empty.
 	Validation *validationView `json:"validation,omitempty"`
+	Reissue    *reissueView    `json:"reissue,omitempty"`
 	*issuedView
 }
 
@@ -44,11 +45,13 @@ type issuedView struct {
 	ContractValidFrom     string `json:"contract_valid_from"`
 	ContractValidUntil    string `json:"contract_valid_until"`
 	LastStatusCheck       string `json:"last_status_check"`
+	RenewalBonusDays      *int   `json:"renewal_bonus_days,omitempty"`
 	RenewalSupported      bool   `json:"renewal_supported"`
 	ReissueSupported      bool   `json:"reissue_supported"`
 	OrderCancellable      bool   `json:"order_cancellable"`
 	OrderCancellationMode string `json:"order_cancellation_mode"`
 	OrderCancellableUntil string `json:"order_cancellable_until"`
+	RevocationScope       string `json:"revocation_scope,omitempty"`
 }
 
 type validationView struct {
@@ -92,19 +95,28 @@ func (o *order) view(now time.Time, faults []Fault, console string) certificateV
 		from, until := timestamp(cert.NotBefore), timestamp(cert.NotAfter)
 		v.issuedView = &issuedView{
 			SerialNumber: cert.SerialNumber.Text(16), // Invented: the notation
-			ValidFrom:    from, ValidUntil: until, ContractValidFrom: from, ContractValidUntil: until,
-			LastStatusCheck:  timestamp(now),
-			OrderCancellable: now.Sub(cert.NotBefore) < 2*day, OrderCancellationMode: "revoke_issued",
-			OrderCancellableUntil: timestamp(cert.NotBefore.Add(2 * day)), // as in the vendor's fixture
+			ValidFrom:    from, ValidUntil: until,
+			ContractValidFrom: timestamp(o.begun), ContractValidUntil: timestamp(o.ends.Add(-time.Second)),
+			LastStatusCheck: timestamp(now), RenewalBonusDays: o.bonusDays(),
+			RenewalSupported: !o.options.NoRenewal, ReissueSupported: !o.options.NoReissue, RevocationScope: o.revoked,
+			OrderCancellable: now.Sub(o.begun) < 2*day, OrderCancellationMode: "revoke_issued",
+			OrderCancellableUntil: timestamp(o.begun.Add(2 * day)), // as in the vendor's fixture
 		}
+	}
+	if o.running != nil && !has(faults, FaultNoReissue) {
+		v.Reissue = o.running.view(o)
 	}
 	v.rewrite(faults)
 	return v
 }
 
 func (o *order) validationView() *validationView {
-	v := &validationView{Method: o.purchase.DCVMethod, EmailTargets: o.targets}
-	for _, record := range o.validations {
+	return viewOf(o.purchase.DCVMethod, o.validations, o.targets)
+}
+
+func viewOf(method string, records []validation, targets []string) *validationView {
+	v := &validationView{Method: method, EmailTargets: targets}
+	for _, record := range records {
 		v.DNSRecords = append(v.DNSRecords, recordView{record.name + ".", "CNAME", record.target + "."})
 	}
 	return v
