@@ -99,6 +99,12 @@ const (
 	// was taken into the ledger, or is followed until its key proves that it is the
 	// purchase's. Placed is True.
 	ReasonAdopted = "Adopted"
+	// ReasonRenewed surfaces when regfish took the order as the renewal of an earlier
+	// certificate and named its id. Placed is True.
+	ReasonRenewed = "Renewed"
+	// ReasonReissued surfaces when regfish took a reissue of a certificate that is paid
+	// for. Placed is True.
+	ReasonReissued = "Reissued"
 	// ReasonNotDecided surfaces on an order before anything was decided. Placed
 	// is False.
 	ReasonNotDecided = "NotDecided"
@@ -116,6 +122,10 @@ const (
 	// countPerNamespace, is 0.
 	// Placed is False.
 	ReasonPurchasesPaused = "PurchasesPaused"
+	// ReasonRenewalEarly surfaces when a certificate is to be bought although more than
+	// half of the lifetime of the present one is left; the message says until when it
+	// waits. Placed is False.
+	ReasonRenewalEarly = "RenewalEarly"
 	// ReasonIssuerNotReady surfaces when the issuer does not exist or is not
 	// Ready; the message repeats why. Placed is False.
 	ReasonIssuerNotReady = "IssuerNotReady"
@@ -158,8 +168,8 @@ const (
 	// ReasonPreviousOrderFailed surfaces when the last purchase for the same
 	// Certificate was placed and ended without a certificate. Held is True.
 	ReasonPreviousOrderFailed = "PreviousOrderFailed"
-	// ReasonTooManyActions surfaces when three purchases were placed for the same
-	// Certificate within 24 hours. Held is True.
+	// ReasonTooManyActions surfaces when three purchases or reissues were placed for the
+	// same Certificate within 24 hours. Held is True.
 	ReasonTooManyActions = "TooManyActions"
 	// ReasonCertificateRefused surfaces when regfish delivers a certificate that
 	// may not be published. Held is True.

@@ -30,6 +30,18 @@ type DCVPublisher string
 // reads the records from the status of the RegfishOrder.
 const DCVPublisherExternal DCVPublisher = "External"
 
+// ReusePolicy is whether what is paid for is used again.
+// +kubebuilder:validation:Enum=Auto;Never
+type ReusePolicy string
+
+const (
+	// ReusePolicyAuto hands a certificate out again for the same key, has it reissued for
+	// another one while its contract runs, and renews it afterwards.
+	ReusePolicyAuto ReusePolicy = "Auto"
+	// ReusePolicyNever buys a certificate for every request.
+	ReusePolicyNever ReusePolicy = "Never"
+)
+
 // SecretKeyReference names one key of a Secret. It has no namespace: a
 // RegfishIssuer reads Secrets of its own namespace, a RegfishClusterIssuer those
 // of the controller's cluster resource namespace, and nothing else.
@@ -169,6 +181,13 @@ type IssuerSpec struct {
 	// +optional
 	// +default={}
 	PurchaseLimit PurchaseLimit `json:"purchaseLimit,omitempty"`
+
+	// reusePolicy says whether what is paid for is used again. Auto: a certificate is
+	// handed out again for the same key, reissued for another one while its contract
+	// runs, and renewed afterwards. Never: every request is a purchase of its own.
+	// +optional
+	// +default="Auto"
+	ReusePolicy ReusePolicy `json:"reusePolicy,omitempty"`
 }
 
 // Product is what the vendor's catalogue says about a product.

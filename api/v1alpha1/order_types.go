@@ -83,7 +83,7 @@ type OrderSpec struct {
 
 // Plan is what the controller decided to do for a request, and why.
 type Plan struct {
-	// action that serves the request: New, Import or HandOut.
+	// action that serves the request: New, Renew, Reissue, Import or HandOut.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
 	Action string `json:"action"`
@@ -96,6 +96,11 @@ type Plan struct {
 	// validityDays is the term that is bought.
 	// +optional
 	ValidityDays int32 `json:"validityDays,omitempty"`
+
+	// sourceCertificateID is the certificate that is reissued or renewed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	SourceCertificateID string `json:"sourceCertificateID,omitempty"`
 
 	// reason for the action, in one sentence.
 	// +optional
@@ -143,6 +148,11 @@ type Vendor struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Provider string `json:"provider,omitempty"`
+
+	// reissueStatus is the status of the running or the last reissue.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	ReissueStatus string `json:"reissueStatus,omitempty"`
 
 	// cancellableUntil is until when the order can be cancelled at regfish.
 	// +optional

@@ -16,6 +16,12 @@ const RecordVersion int32 = 1
 const (
 	// ActionNew buys a new certificate.
 	ActionNew = "New"
+	// ActionRenew buys a new certificate as the renewal of an earlier one, to which
+	// regfish may add what is left of that.
+	ActionRenew = "Renew"
+	// ActionReissue has a certificate that is paid for issued again, with another key or
+	// with later dates; it costs nothing. It stands on orders only.
+	ActionReissue = "Reissue"
 	// ActionImport records a certificate that the account already has; it costs
 	// nothing.
 	ActionImport = "Import"
@@ -42,8 +48,21 @@ const (
 	// ResolutionNotFound says that the account holds no order of the attempt: nothing
 	// was bought.
 	ResolutionNotFound = "NotFound"
-	// ResolutionAdopted says that the order was found in the account.
+	// ResolutionAdopted says that the order was found in the account, or that the reissue
+	// was found on its certificate.
 	ResolutionAdopted = "Adopted"
+)
+
+// How a reissue that regfish took ended.
+const (
+	// ReissueIssued says that the certificate of the reissue was issued.
+	ReissueIssued = "Issued"
+	// ReissueFailed says that regfish or the certificate authority ended the reissue
+	// without a certificate.
+	ReissueFailed = "Failed"
+	// ReissueReplaced says that the certificate was issued again for a key that is not
+	// that of the reissue: somebody else had it reissued.
+	ReissueReplaced = "Replaced"
 )
 
 // Beneficiary is who a purchase was made for, as of its creation.
@@ -260,6 +279,139 @@ type Successor struct {
 	Time metav1.MicroTime `json:"time"`
 }
 
+// ReissueSource is what regfish said of a certificate just before it was to be reissued.
+// What is different afterwards is the doing of the reissue.
+type ReissueSource struct {
+	// reissueID is the vendor's number of the last reissue there was.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	ReissueID string `json:"reissueID,omitempty"`
+
+	// requestTime is when that reissue was asked for.
+	// +optional
+	RequestTime *metav1.Time `json:"requestTime,omitempty"`
+
+	// notAfter of the certificate that was served.
+	// +optional
+	NotAfter *metav1.Time `json:"notAfter,omitempty"`
+
+	// serialNumber of the certificate that was served, in the vendor's notation.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	SerialNumber string `json:"serialNumber,omitempty"`
+
+	// sha256 of the certificate that was served, hexadecimal: it is still served while
+	// the reissue runs, and is not handed out as its result.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+// ReissueEnd is how a reissue that regfish took ended.
+type ReissueEnd struct {
+	// result is Issued, Failed or Replaced.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	Result string `json:"result"`
+
+	// message says what happened; vendor text in it is bounded and stripped of
+	// control characters.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Message string `json:"message,omitempty"`
+
+	// time at which the end was seen.
+	// +required
+	Time metav1.MicroTime `json:"time"`
+}
+
+// Reissue is one reissue of the certificate of a purchase. It is written before it is
+// asked for, like an attempt, and what became of it is added.
+// +kubebuilder:validation:XValidation:rule="self.time == oldSelf.time && self.issuerRef == oldSelf.issuerRef && self.beneficiary == oldSelf.beneficiary && self.keySHA256 == oldSelf.keySHA256 && self.keyAlgorithm == oldSelf.keyAlgorithm && self.dcvMethod == oldSelf.dcvMethod && self.writer == oldSelf.writer && self.clusterUID == oldSelf.clusterUID && self.keyFingerprint == oldSelf.keyFingerprint && self.source == oldSelf.source",message="a reissue is immutable but for what became of it"
+// +kubebuilder:validation:XValidation:rule="has(self.planUID) == has(oldSelf.planUID) && (!has(self.planUID) || self.planUID == oldSelf.planUID) && has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason)",message="planUID and reason are immutable"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.outcome) || (has(self.outcome) && self.outcome == oldSelf.outcome)",message="outcome is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.resolution) || (has(self.resolution) && self.resolution == oldSelf.resolution)",message="resolution is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.end) || (has(self.end) && self.end == oldSelf.end)",message="end is set once"
+type Reissue struct {
+	// number of the reissue; reissues are counted, never ordered by time.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=500
+	Number int32 `json:"number"`
+
+	// time at which the intent was written.
+	// +required
+	Time metav1.MicroTime `json:"time"`
+
+	// issuerRef is the issuer that the request named, and with whose key the
+	// certificate is read from then on.
+	// +required
+	IssuerRef IssuerRef `json:"issuerRef"`
+
+	// beneficiary is who the certificate was reissued for.
+	// +required
+	Beneficiary Beneficiary `json:"beneficiary"`
+
+	// keySHA256 of the key in the signing request, hexadecimal.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	KeySHA256 string `json:"keySHA256"`
+
+	// keyAlgorithm of that key, RSA or ECDSA.
+	// +required
+	// +kubebuilder:validation:MaxLength=16
+	KeyAlgorithm string `json:"keyAlgorithm"`
+
+	// dcvMethod that the reissue asks for.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	DCVMethod DCVMethod `json:"dcvMethod"`
+
+	// reason why the certificate was reissued, in one sentence.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Reason string `json:"reason,omitempty"`
+
+	// planUID is the plan on which a person licensed this reissue.
+	// +kubebuilder:validation:Type=string
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	PlanUID types.UID `json:"planUID,omitempty"`
+
+	// writer is the process that asked for the reissue.
+	// +required
+	Writer Writer `json:"writer"`
+
+	// clusterUID is the UID of the namespace kube-system of the cluster that asked
+	// for it.
+	// +kubebuilder:validation:Type=string
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	ClusterUID types.UID `json:"clusterUID"`
+
+	// keyFingerprint tells API keys apart without showing them.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	KeyFingerprint string `json:"keyFingerprint"`
+
+	// source is what regfish said of the certificate before.
+	// +required
+	Source ReissueSource `json:"source"`
+
+	// outcome of asking for it, once known.
+	// +optional
+	Outcome *Outcome `json:"outcome,omitempty"`
+
+	// resolution is what reading the certificate found out about an outcome that was
+	// not known.
+	// +optional
+	Resolution *Resolution `json:"resolution,omitempty"`
+
+	// end of a reissue that regfish took.
+	// +optional
+	End *ReissueEnd `json:"end,omitempty"`
+}
+
 // Takeover records that another cluster took the purchase over.
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a takeover is immutable"
 type Takeover struct {
@@ -288,6 +440,9 @@ type Takeover struct {
 // +kubebuilder:validation:XValidation:rule="has(self.dcvEmails) == has(oldSelf.dcvEmails) && (!has(self.dcvEmails) || self.dcvEmails == oldSelf.dcvEmails) && has(self.organizationID) == has(oldSelf.organizationID) && (!has(self.organizationID) || self.organizationID == oldSelf.organizationID)",message="dcvEmails and organizationID are immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.certificateID) || (has(self.certificateID) && self.certificateID == oldSelf.certificateID)",message="certificateID is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.attempts) || (has(self.attempts) && oldSelf.attempts.all(o, self.attempts.exists(n, n.number == o.number)))",message="attempts are only added"
+// +kubebuilder:validation:XValidation:rule="has(self.sourceCertificateID) == has(oldSelf.sourceCertificateID) && (!has(self.sourceCertificateID) || self.sourceCertificateID == oldSelf.sourceCertificateID) && has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason)",message="sourceCertificateID and reason are immutable"
+// +kubebuilder:validation:XValidation:rule="!has(self.reissues) || self.reissues.all(r, r.number <= size(self.reissues))",message="reissues are numbered from 1 without gaps"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.reissues) || (has(self.reissues) && size(self.reissues) >= size(oldSelf.reissues))",message="reissues are only added"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.successors) || (has(self.successors) && oldSelf.successors.all(o, self.successors.exists(n, n.number == o.number)))",message="successors are only added"
 type PurchaseSpec struct {
 	// recordVersion of this record.
@@ -322,10 +477,21 @@ type PurchaseSpec struct {
 	// +required
 	Beneficiary Beneficiary `json:"beneficiary"`
 
-	// action is New or Import.
+	// action is New, Renew or Import.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
 	Action string `json:"action"`
+
+	// reason for the action, in one sentence.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Reason string `json:"reason,omitempty"`
+
+	// sourceCertificateID is the certificate that a Renew renews.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	SourceCertificateID string `json:"sourceCertificateID,omitempty"`
 
 	// sku that is bought.
 	// +required
@@ -383,6 +549,14 @@ type PurchaseSpec struct {
 	// +listMapKey=number
 	// +kubebuilder:validation:MaxItems=50
 	Attempts []Attempt `json:"attempts,omitempty"`
+
+	// reissues of the certificate, which cost nothing. Each is written before it is asked
+	// for.
+	// +optional
+	// +listType=map
+	// +listMapKey=number
+	// +kubebuilder:validation:MaxItems=500
+	Reissues []Reissue `json:"reissues,omitempty"`
 
 	// successors announce later purchases of the same names.
 	// +optional
@@ -458,6 +632,15 @@ type PurchaseStatus struct {
 	// +optional
 	ContractNotAfter *metav1.Time `json:"contractNotAfter,omitempty"`
 
+	// reissues is how many reissues regfish took.
+	// +optional
+	Reissues int32 `json:"reissues,omitempty"`
+
+	// beneficiaryGoneSince is since when the Certificate that the purchase was last used
+	// for has not existed. After 24 hours a Certificate of another name may go on with it.
+	// +optional
+	BeneficiaryGoneSince *metav1.Time `json:"beneficiaryGoneSince,omitempty"`
+
 	// conditions of the purchase: Placed, Held, ActionRequired, Issued, and
 	// DuplicateFound where there is one.
 	// +optional
@@ -483,6 +666,7 @@ type PurchaseStatus struct {
 // +kubebuilder:printcolumn:name="Action",type=string,JSONPath=`.spec.action`
 // +kubebuilder:printcolumn:name="SKU",type=string,JSONPath=`.spec.sku`
 // +kubebuilder:printcolumn:name="ID",type=string,JSONPath=`.spec.certificateID`
+// +kubebuilder:printcolumn:name="Reissues",type=integer,JSONPath=`.status.reissues`
 // +kubebuilder:printcolumn:name="Contract Until",type=string,JSONPath=`.status.contractNotAfter`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Common Name",type=string,priority=1,JSONPath=`.spec.commonName`

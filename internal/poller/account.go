@@ -21,6 +21,7 @@ type Vendor interface {
 	Certificate(ctx context.Context, id string) (regfish.Certificate, error)
 	Download(ctx context.Context, id string) ([]byte, error)
 	Order(ctx context.Context, r regfish.OrderRequest, mayWrite func() error) regfish.OrderResult
+	Reissue(ctx context.Context, id string, r regfish.ReissueRequest, mayWrite func() error) regfish.OrderResult
 	Endpoint() string
 	Fingerprint() string
 	Close()
@@ -202,6 +203,16 @@ func (c *Client) Reserve(ctx context.Context) (context.Context, func(), error) {
 // Order places an order with the call that ctx was promised by Reserve. Without such a
 // promise, and when regfish has asked to be left alone since, nothing is sent.
 func (c *Client) Order(ctx context.Context, r regfish.OrderRequest, mayWrite func() error) regfish.OrderResult {
+	return c.promised(ctx, func() regfish.OrderResult { return c.vendor.Order(ctx, r, mayWrite) })
+}
+
+// Reissue asks for a reissue as Order places an order.
+func (c *Client) Reissue(ctx context.Context, id string, r regfish.ReissueRequest, mayWrite func() error) regfish.OrderResult {
+	return c.promised(ctx, func() regfish.OrderResult { return c.vendor.Reissue(ctx, id, r, mayWrite) })
+}
+
+// promised makes the call that ctx was promised.
+func (c *Client) promised(ctx context.Context, send func() regfish.OrderResult) regfish.OrderResult {
 	p, ok := ctx.Value(promiseKey{}).(*promise)
 	if !ok || p.gate != c.account.gate {
 		return notSent(&regfish.Error{Op: opOrder, Kind: regfish.KindRefused, Message: "no call was reserved for the order"})
@@ -221,7 +232,7 @@ func (c *Client) Order(ctx context.Context, r regfish.OrderRequest, mayWrite fun
 		}
 		done(result.Err)
 	}()
-	result = c.vendor.Order(ctx, r, mayWrite)
+	result = send()
 	return result
 }
 

@@ -148,6 +148,10 @@ func (v *vendor) Order(ctx context.Context, _ regfish.OrderRequest, _ func() err
 	return regfish.OrderResult{Outcome: regfish.Accepted}
 }
 
+func (v *vendor) Reissue(ctx context.Context, _ string, _ regfish.ReissueRequest, _ func() error) regfish.OrderResult {
+	return v.Order(ctx, regfish.OrderRequest{}, nil)
+}
+
 func (v *vendor) Endpoint() string    { return "https://api.example" }
 func (v *vendor) Fingerprint() string { return v.fingerprint }
 func (v *vendor) Close()              {}

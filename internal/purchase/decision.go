@@ -148,7 +148,10 @@ func (f Facts) licence() *licence {
 		return nil
 	}
 	d, _ := decisionOn(plan)
-	if d == nil || slices.ContainsFunc(f.Purchases, func(p v1alpha1.RegfishPurchase) bool { return plan.UID != "" && p.Spec.PlanUID == plan.UID }) {
+	used := func(p v1alpha1.RegfishPurchase) bool {
+		return p.Spec.PlanUID == plan.UID || slices.ContainsFunc(p.Spec.Reissues, func(r v1alpha1.Reissue) bool { return r.PlanUID == plan.UID })
+	}
+	if d == nil || (plan.UID != "" && slices.ContainsFunc(f.Purchases, used)) {
 		return nil
 	}
 	return &licence{plan, *d}

@@ -103,7 +103,7 @@ func TestPlanIsDecidedOn(t *testing.T) {
 		void      string
 	}{
 		"purchase, after three purchases": {
-			reason: "a person knows what asks again and again", purchases: tooMany, text: "purchase", want: licensed, licence: true,
+			reason: "a person knows what asks again and again", purchases: tooMany, text: "purchase", want: reissues(3), licence: true,
 		},
 		"purchase, after an order that failed": {
 			reason: "a person knows why", purchases: failedOne, text: "purchase", want: licensed, licence: true,
@@ -127,7 +127,8 @@ func TestPlanIsDecidedOn(t *testing.T) {
 		},
 		"purchase, while no slot is free": {
 			reason: "the limit holds for what a person decides, too", purchases: tooMany, text: "purchase",
-			then: func(f *Facts) { f.Slots = Slots{} }, want: verdict{Step: StepQueue, Reason: v1alpha1.ReasonPurchasesPaused},
+			given: func(f *Facts) { f.Want.Reuse = v1alpha1.ReusePolicyNever },
+			then:  func(f *Facts) { f.Slots = Slots{} }, want: verdict{Step: StepQueue, Reason: v1alpha1.ReasonPurchasesPaused},
 		},
 		"purchase, and another order has appeared since": {
 			reason: "the person did not see that one", given: unclaimedNow(pendingOrder), text: "purchase", then: unclaimedNow(pendingOrder, pendingOther),
@@ -139,7 +140,7 @@ func TestPlanIsDecidedOn(t *testing.T) {
 		},
 		"purchase, and one of the purchases is more than a day old meanwhile": {
 			reason: "what is asked is the same", text: "purchase", purchases: append(tooMany[:3:3], record(t, 4, forKey(t, keyB), placed("C4", 23*time.Hour), issuedFor(monthAgo, inHalfAYear))),
-			then: func(f *Facts) { f.Now = noon.Add(2 * time.Hour) }, want: licensed, licence: true,
+			then: func(f *Facts) { f.Now = noon.Add(2 * time.Hour) }, want: reissues(4), licence: true,
 		},
 		"purchase, and the list has another order": {
 			reason: "the orders are the same", given: unclaimedNow(pendingOrder, pendingOther), text: "purchase", then: unclaimedNow(pendingOther, pendingOrder), want: licensed, licence: true,
@@ -379,7 +380,7 @@ func TestPlanAfterADecision(t *testing.T) {
 			given: func(f *Facts) {
 				f.Baseline = &Baseline{Unclaimed: []Candidate{{Certificate: listed("X1", "www.example.com")}}}
 			},
-			want: buys,
+			want: renews,
 		},
 		"asks about what came after a person decided": {
 			reason: "nobody saw it",
@@ -477,7 +478,7 @@ func TestOtherCluster(t *testing.T) {
 	// And the next purchase after that does not ask again.
 	f = situation(t, theirs, record(t, 2, forKey(t, keyB), placed("C2", days(200)), issuedFor(noon.Add(-days(199)), noon.Add(time.Hour)), from("here")))
 	f.Cluster = "here"
-	if d := Plan(f); d.Step != StepBuy {
+	if d := Plan(f); d.Step != StepRenew {
 		t.Errorf("step %d: %s", d.Step, d.Message)
 	}
 }

@@ -34,6 +34,8 @@ type Want struct {
 	DCVEmails []string
 	// Publisher of the validation records, for the sentence that asks for them.
 	Publisher v1alpha1.DCVPublisher
+	// Reuse says whether what is paid for is used again.
+	Reuse v1alpha1.ReusePolicy
 	// Labels of the request, copied onto the purchase for people.
 	Labels map[string]string
 }
@@ -72,6 +74,9 @@ type Facts struct {
 	// Certificate owns the request; nil if none does or it is gone. It is only
 	// read where a decision may depend on it.
 	Certificate *cmapi.Certificate
+	// Sources is what regfish says of the certificates of the lineage, by their ids; nil
+	// until it was asked.
+	Sources map[string]Source
 	// Baseline is what the account holds that shares a name with Want; nil until
 	// it was asked.
 	Baseline *Baseline

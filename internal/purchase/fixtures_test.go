@@ -295,4 +295,12 @@ func issuedAtVendor(id string, notBefore, notAfter time.Time, names ...string) r
 	}
 }
 
+// sold is what regfish says of a certificate for www.example.com that can be reissued and
+// renewed, and whose contract ends with it.
+func sold(id string, notBefore, notAfter time.Time) regfish.Certificate {
+	c := issuedAtVendor(id, notBefore, notAfter, "www.example.com")
+	c.ContractValidFrom, c.ContractValidUntil, c.RenewalSupported, c.ReissueSupported = c.ValidFrom, c.ValidUntil, true, true
+	return c
+}
+
 func numberedID(n int) string { return fmt.Sprintf("ID%04d", n) }

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/credentials"
 	"github.com/regfish/regfish-issuer/internal/pki"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
@@ -100,7 +101,7 @@ func (g *Gatherer) complete(ctx context.Context, reader client.Reader, needCerti
 			_, uid := requestOf(p)
 			f.Live[uid] = live
 		}
-		needCertificate = needCertificate || (issued(p) && serves(p, f.Want))
+		needCertificate = needCertificate || (wasIssued(p) && (serves(p, f.Want) || inLineage(p, f.Want, f.Now)))
 	}
 	if !needCertificate {
 		return nil
@@ -131,6 +132,7 @@ func want(cr *cmapi.CertificateRequest, request *pki.Request) Want {
 // add before a request with these names can be served.
 func (w *Want) from(issuer v1alpha1.Issuer, now time.Time) *IssuerProblem {
 	spec, product := issuer.GetSpec(), issuer.GetStatus().Product
+	w.Reuse = spec.ReusePolicy
 	w.ValidityDays = ValidityDays(spec.ValidityDays, now)
 	w.DCVMethod, w.DCVEmails, w.Publisher = spec.DCV.Method, spec.DCV.Emails, spec.DCV.Publisher
 	sku := spec.SKU
@@ -359,6 +361,32 @@ func (g *Gatherer) candidate(ctx context.Context, vendor Vendor, cr *cmapi.Certi
 	}
 	found.Earlier, err = g.earlier(ctx, cr, *found)
 	return found, err
+}
+
+// ask asks regfish about the certificates that may be reissued or renewed. That one cannot
+// be read is a fact, and not an error. The problem is what the issuer's owner has to mend.
+func (g *Gatherer) ask(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer, f *Facts) (*credentials.Problem, error) {
+	f.Sources = map[string]Source{}
+	var problem *credentials.Problem
+	for _, p := range f.toAsk() {
+		id := p.Spec.CertificateID
+		c, err := vendor.Certificate(ctx, id)
+		switch {
+		case err == nil:
+			f.Sources[id] = Source{Certificate: c}
+		case regfish.KindOf(err) == regfish.KindNone:
+			return nil, err
+		case regfish.KindOf(err) == regfish.KindNotFound:
+			f.Sources[id] = Source{NotFound: true}
+		default:
+			reason := v1alpha1.ReasonVendorUnavailable
+			if problem = credentials.KeyProblem(issuer, err, "read certificates"); problem != nil {
+				reason = v1alpha1.ReasonIssuerNotReady
+			}
+			f.Sources[id] = Source{Problem: &IssuerProblem{reason, fmt.Sprintf("%s is paid for and may serve this request, and regfish could not be asked about it, so nothing is bought yet: %v", id, err)}}
+		}
+	}
+	return problem, nil
 }
 
 // claimed reports whether a purchase of the ledger holds the id, which is only an

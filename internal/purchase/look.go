@@ -51,6 +51,8 @@ type Resolver struct {
 	mu       sync.Mutex
 	searches map[string]*search
 	watched  map[string]time.Time
+	// rereadings of certificates whose reissue may have been taken.
+	rereadings map[string]rereading
 }
 
 // search is what this process remembers of the search for one order.
@@ -129,6 +131,7 @@ func (r *Resolver) Forget(name string) {
 	defer r.mu.Unlock()
 	delete(r.searches, name)
 	delete(r.watched, name)
+	delete(r.rereadings, name)
 }
 
 // read reads the account once.

@@ -4,7 +4,9 @@
 package purchase
 
 import (
+	"cmp"
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,8 +32,9 @@ type Delivery struct {
 type OrderFacts struct {
 	// Want is what is asked for; its issuer part may be empty.
 	Want Want
-	// Decision for the request.
+	// Decision for the request, and Now is when it was made.
 	Decision Decision
+	Now      time.Time
 	// Contenders are the purchases that want a record at a name of the decision's
 	// purchase.
 	Contenders []Contender
@@ -47,11 +50,11 @@ func OrderStatus(before v1alpha1.OrderStatus, f OrderFacts) v1alpha1.OrderStatus
 	d := f.Decision
 	s := v1alpha1.OrderStatus{Conditions: before.DeepCopy().Conditions, CommonName: f.Want.Request.CommonName}
 	c := conditions{}
-	s.Plan = &v1alpha1.Plan{Action: actionOf(d, f.Want), SKU: f.Want.SKU, ValidityDays: f.Want.ValidityDays, Reason: bound(d.Message)}
+	s.Plan = planOf(d, f.Want)
 	p := d.Purchase
 	// What belongs to another lineage is named and not shown: it may be another
 	// tenant's.
-	shown := p != nil && (serves(p, f.Want) || inLineage(p, f.Want))
+	shown := p != nil && (serves(p, f.Want) || inLineage(p, f.Want, f.Now))
 	if p != nil {
 		s.PurchaseRef = &v1alpha1.PurchaseRef{Name: p.Name}
 	}
@@ -64,7 +67,11 @@ func OrderStatus(before v1alpha1.OrderStatus, f OrderFacts) v1alpha1.OrderStatus
 		s.PurchaseRef.CertificateID = p.Spec.CertificateID
 		s.Plan.SKU, s.Plan.ValidityDays = p.Spec.SKU, p.Spec.ValidityDays
 		s.Vendor, s.CompletionURL = ps.Vendor, ps.CompletionURL
-		s.SerialNumber, s.NotBefore, s.NotAfter, s.ContractNotAfter = ps.SerialNumber, ps.NotBefore, ps.NotAfter, ps.ContractNotAfter
+		s.ContractNotAfter = ps.ContractNotAfter
+		if follows := d.Step == StepFollow || d.Step == StepDeliver || d.Step == StepFail; follows && openReissue(p) == nil {
+			// Otherwise these are of the certificate that is to be replaced.
+			s.SerialNumber, s.NotBefore, s.NotAfter = ps.SerialNumber, ps.NotBefore, ps.NotAfter
+		}
 	}
 	c.copy(ps.Conditions, v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonNotRequired, "nobody has to act at regfish.")
 	c.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonNotHeld, "nobody has to decide.")
@@ -91,7 +98,7 @@ func OrderStatus(before v1alpha1.OrderStatus, f OrderFacts) v1alpha1.OrderStatus
 			c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, d.Reason, d.Message)
 		}
 		c.set(v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, d.Message)
-	case StepBuy, StepRetry, StepImport:
+	case StepBuy, StepRenew, StepReissue, StepRetry, StepImport:
 		c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonNotDecided, d.Message)
 	case StepWait, StepQueue:
 		c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, d.Reason, d.Message)
@@ -196,15 +203,30 @@ func deliver(s *v1alpha1.OrderStatus, c conditions, d Delivery) {
 	}
 }
 
-// actionOf is what the plan of an order calls the decision.
-func actionOf(d Decision, w Want) string {
-	switch {
-	case d.Step == StepImport, d.Purchase != nil && d.Purchase.Spec.Action == v1alpha1.ActionImport:
-		return v1alpha1.ActionImport
-	case d.Step == StepDeliver && d.Purchase.Spec.Beneficiary.RequestUID != w.Beneficiary.RequestUID:
-		return v1alpha1.ActionHandOut
+// planOf says what was decided and why. What is under way shows why it was begun.
+func planOf(d Decision, w Want) *v1alpha1.Plan {
+	plan := &v1alpha1.Plan{Action: v1alpha1.ActionNew, SKU: w.SKU, ValidityDays: w.ValidityDays, Reason: bound(d.Message)}
+	p := d.Purchase
+	var r *v1alpha1.Reissue
+	if p != nil {
+		r, _ = madeFor(p, w)
 	}
-	return v1alpha1.ActionNew
+	switch {
+	case d.Step == StepReissue:
+		plan.Action, plan.SourceCertificateID = v1alpha1.ActionReissue, p.Spec.CertificateID
+	case d.Step == StepRenew:
+		plan.Action, plan.SourceCertificateID = v1alpha1.ActionRenew, d.Source.Spec.CertificateID
+	case d.Step == StepImport:
+		plan.Action = v1alpha1.ActionImport
+	case p == nil, d.Step != StepFollow && d.Step != StepDeliver && d.Step != StepFail && d.Step != StepRetry:
+	case d.Step == StepDeliver && beneficiaryOf(p, r).RequestUID != w.Beneficiary.RequestUID && p.Spec.Action != v1alpha1.ActionImport:
+		plan.Action = v1alpha1.ActionHandOut
+	case r != nil:
+		plan.Action, plan.SourceCertificateID, plan.Reason = v1alpha1.ActionReissue, p.Spec.CertificateID, cmp.Or(r.Reason, plan.Reason)
+	default:
+		plan.Action, plan.SourceCertificateID, plan.Reason = p.Spec.Action, p.Spec.SourceCertificateID, cmp.Or(p.Spec.Reason, plan.Reason)
+	}
+	return plan
 }
 
 // conditions are the conditions a status is to have, by type. The last word on a type

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	cmpki "github.com/cert-manager/cert-manager/pkg/util/pki"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
@@ -33,6 +32,10 @@ const (
 	StepHold
 	// StepBuy: a new purchase.
 	StepBuy
+	// StepRenew: a new purchase that renews an earlier one.
+	StepRenew
+	// StepReissue: what is paid for is issued again.
+	StepReissue
 	// StepRetry: another attempt of a purchase that placed nothing.
 	StepRetry
 	// StepImport: the account has the certificate already; record it.
@@ -47,6 +50,8 @@ type Decision struct {
 	// Purchase that the step is about: followed, delivered, waited for, tried
 	// again. Nil for a new purchase.
 	Purchase *v1alpha1.RegfishPurchase
+	// Source is the purchase that a new one renews.
+	Source *v1alpha1.RegfishPurchase
 	// Candidate that is imported.
 	Candidate *Candidate
 	// Licence is the plan on which a person decided that it may be so; nil if nobody
@@ -64,6 +69,11 @@ type Decision struct {
 	// LookAgain is when the decision may change without any event; zero means
 	// that an event will tell.
 	LookAgain time.Duration
+}
+
+// Sends reports whether something is to be sent to regfish: an order or a reissue.
+func (d Decision) Sends() bool {
+	return d.Step == StepBuy || d.Step == StepRenew || d.Step == StepReissue || d.Step == StepRetry
 }
 
 // Bounds on what one Certificate may cost before a person is asked.
@@ -88,10 +98,10 @@ const (
 // decide at that time is asked at once, so that one decision can cover it.
 func Plan(f Facts) Decision {
 	rules := []func(Facts) (Decision, bool){
-		sameKey, otherCluster, unreadableRecord, oneOrderAtATime, waitForLineage, endpointChanged, bounds, issuerReady, limit, unclaimed,
+		sameKey, otherCluster, unreadableRecord, oneOrderAtATime, waitForLineage, endpointChanged, bounds, issuerReady, readable, reissue, early, limit, unclaimed,
 	}
 	var holds []Decision
-	next := Decision{Step: StepBuy, Reason: v1alpha1.ReasonPlacing, Message: "no purchase of this Certificate can be used, so a new certificate is ordered."}
+	next := f.pay()
 	for _, rule := range rules {
 		d, ok := rule(f)
 		if ok && len(d.questions) > 0 {
@@ -111,7 +121,7 @@ func Plan(f Facts) Decision {
 	if d, ok := l.overrule(f, hold); ok {
 		return d
 	}
-	if next.Step == StepBuy {
+	if next.Step == StepBuy || next.Step == StepRenew || next.Step == StepReissue {
 		next.Licence = l.plan
 	}
 	return next
@@ -122,6 +132,9 @@ func Plan(f Facts) Decision {
 // makes every repetition of one request free.
 func sameKey(f Facts) (Decision, bool) {
 	for _, p := range f.own() {
+		if r := lastReissueFor(p, f.Want); r != nil && r.Outcome != nil && r.Outcome.Final {
+			return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonRejected, Message: fmt.Sprintf("regfish refused to reissue %s for this request (%s): change the Certificate.", p.Spec.CertificateID, strings.TrimSuffix(r.Outcome.Message, "."))}, true
+		}
 		if !serves(p, f.Want) {
 			continue
 		}
@@ -157,19 +170,30 @@ func sameKey(f Facts) (Decision, bool) {
 	return Decision{}, false
 }
 
-// boughtForKey: what was bought for the key is followed, handed out while it is fit to be, and
-// fails the request that it was made for if it came to nothing.
+// boughtForKey: what was bought or reissued for the key is followed, handed out while it is fit to
+// be, and fails the request that it was made for if it came to nothing.
 func boughtForKey(f Facts, p *v1alpha1.RegfishPurchase) (Decision, bool) {
-	own := p.Spec.Beneficiary.RequestUID == f.Want.Beneficiary.RequestUID
+	r, _ := madeFor(p, f.Want)
+	own := beneficiaryOf(p, r).RequestUID == f.Want.Beneficiary.RequestUID
+	what := "bought for this key."
+	if r != nil {
+		what = "reissued for this key."
+	}
+	reason, wait := v1alpha1.ReasonPurchased, time.Duration(0)
+	if r != nil && r.End == nil {
+		reason, wait = v1alpha1.ReasonReissued, earlyLook
+	}
 	switch {
+	case r != nil && r.End == nil && f.stuck(p):
+		return Decision{}, false
 	case failed(p) && own:
 		return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonFailed, Message: p.Status.Message}, true
 	case failed(p):
 		return Decision{}, false
 	case !issued(p):
-		return Decision{Step: StepFollow, Purchase: p, Reason: v1alpha1.ReasonPurchased, Message: "bought for this key."}, true
-	case held(p) || own || fresh(f, p.Status.NotBefore, p.Status.NotAfter):
-		return Decision{Step: StepDeliver, Purchase: p, Reason: v1alpha1.ReasonPurchased, Message: "bought for this key."}, true
+		return Decision{Step: StepFollow, Purchase: p, Reason: reason, Message: what, LookAgain: wait}, true
+	case held(p) || own || (f.Want.Reuse != v1alpha1.ReusePolicyNever && fresh(f, p.Status.NotBefore, p.Status.NotAfter)):
+		return Decision{Step: StepDeliver, Purchase: p, Reason: reason, Message: what}, true
 	}
 	return Decision{}, false
 }
@@ -185,10 +209,7 @@ func sameOrder(p *v1alpha1.RegfishPurchase, w Want) bool {
 // attempt too.
 func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 	last := lastAttempt(p)
-	pause := lastRetry
-	if n := len(p.Spec.Attempts) - 1; n < 6 {
-		pause = min(lastRetry, firstRetry<<n)
-	}
+	pause := backOff(len(p.Spec.Attempts))
 	for _, rule := range []func(Facts) (Decision, bool){unreadableRecord, endpointChanged, issuerReady} {
 		if d, ok := rule(f); ok {
 			if d.Purchase == nil {
@@ -216,6 +237,14 @@ func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 		}
 	}
 	return Decision{Step: StepRetry, Purchase: p, Reason: v1alpha1.ReasonPlacing, Message: fmt.Sprintf("attempt %d placed no order, so the next one is made.", last.Number)}
+}
+
+// backOff is the pause after so many tries that came to nothing.
+func backOff(tries int) time.Duration {
+	if tries > 6 {
+		return lastRetry
+	}
+	return min(lastRetry, firstRetry<<(tries-1))
 }
 
 // unreadableRecord: a record of another version may mean anything.
@@ -246,20 +275,24 @@ func oneOrderAtATime(f Facts) (Decision, bool) {
 	return Decision{}, false
 }
 
-// waitForLineage: while a purchase for the same Certificate is on its way, a
+// waitForLineage: while a purchase or a reissue for the same Certificate is on its way, a
 // request with another key waits for it instead of buying beside it.
 func waitForLineage(f Facts) (Decision, bool) {
-	for _, p := range f.own() {
-		if !inLineage(p, f.Want) || !onItsWay(f, p) {
+	for _, p := range f.lineage() {
+		if !onItsWay(f, p) || f.stuck(p) {
 			continue
 		}
 		id := p.Spec.CertificateID
 		if id == "" {
 			id = "RegfishPurchase " + p.Name
 		}
+		did, then := "bought", "nothing else is bought before it has come to an end"
+		if openReissue(p) != nil {
+			did, then = "reissued", "it is reissued for this one then"
+		}
 		return Decision{
 			Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp,
-			Message: strings.TrimSuffix(fmt.Sprintf("waits for %s, bought for an earlier key of this Certificate; nothing else is bought before it has come to an end: %s", id, p.Status.Message), ": "),
+			Message: strings.TrimSuffix(fmt.Sprintf("waits for %s, %s for an earlier key of this Certificate; %s: %s", id, did, then, p.Status.Message), ": "),
 		}, true
 	}
 	return Decision{}, false
@@ -271,7 +304,7 @@ func waitForLineage(f Facts) (Decision, bool) {
 func endpointChanged(f Facts) (Decision, bool) {
 	for _, p := range numbered(f.Elsewhere) {
 		// The same key is served by what was bought for it, whatever the issuer buys now.
-		if !(inLineage(p, f.Want) || serves(p, f.Want)) || (!onItsWay(f, p) && phaseOf(p) != phaseUnresolved) {
+		if !(inLineage(p, f.Want, f.Now) || serves(p, f.Want)) || (!onItsWay(f, p) && phaseOf(p) != phaseUnresolved) {
 			continue
 		}
 		return Decision{
@@ -303,7 +336,7 @@ func bounds(f Facts) (Decision, bool) {
 	var placed []time.Time
 	var last *v1alpha1.RegfishPurchase
 	for _, p := range f.own() {
-		if ph := phaseOf(p); !inBounds(p, f.Want) || (ph != phasePlaced && ph != phaseAbandoned) {
+		if ph := phaseOf(p); !inBounds(p, f.Want, f.Now) || (ph != phasePlaced && ph != phaseAbandoned) {
 			continue
 		}
 		if last == nil {
@@ -314,6 +347,11 @@ func bounds(f Facts) (Decision, bool) {
 				placed = append(placed, a.Time.Time)
 			}
 		}
+		for _, r := range p.Spec.Reissues {
+			if taken(&r) && f.Now.Sub(r.Time.Time) < actionWindow {
+				placed = append(placed, r.Time.Time)
+			}
+		}
 	}
 	if len(placed) >= maxActions {
 		slices.SortFunc(placed, time.Time.Compare)
@@ -321,7 +359,7 @@ func bounds(f Facts) (Decision, bool) {
 			Step: StepHold, Reason: v1alpha1.ReasonTooManyActions, LookAgain: placed[len(placed)-maxActions].Add(actionWindow).Sub(f.Now),
 			questions: []question{{
 				// Those that only age change nothing in what is asked.
-				cause:  fmt.Sprintf("%d or more certificates were bought for these names within 24 hours (the last at %s), so nothing is bought until fewer of them are younger than a day.", maxActions, joinTimes(placed)),
+				cause:  fmt.Sprintf("%d or more certificates were bought or reissued for these names within 24 hours (the last at %s), so nothing is sent until fewer of them are younger than a day.", maxActions, joinTimes(placed)),
 				advice: "The usual causes are two writers of one Secret, and a renewBefore that is as long as the certificate lives.",
 				verbs:  "purchase to buy before that",
 			}},
@@ -468,34 +506,17 @@ func supersedes(f Facts, c *Candidate) bool {
 	return begin == nil || !begin.Before(newest)
 }
 
-// fresh reports whether a certificate with these dates may be handed out again:
-// now is a margin before the time at which cert-manager would renew it. Without
-// the margin clock skew of half a second would hand out a certificate that
-// cert-manager renews at once. A request without a Certificate gets it while
-// more than a third of the lifetime is left.
+// fresh reports whether a certificate with these dates may be handed out again: it is not
+// due to be replaced.
 func fresh(f Facts, notBefore, notAfter *metav1.Time) bool {
 	if notBefore == nil || notAfter == nil {
 		// The dates are only known once the certificate was fetched.
 		return true
 	}
-	lifetime := notAfter.Sub(notBefore.Time)
-	if f.Certificate == nil {
-		return notAfter.Sub(f.Now) > lifetime/3
-	}
-	spec := f.Certificate.Spec
-	renewal, err := cmpki.RenewalTime(notBefore.Time, notAfter.Time, spec.RenewBefore, spec.RenewBeforePercentage, spec.Renewal)
-	if err != nil || renewal == nil {
+	at := f.due(notBefore.Time, notAfter.Time)
+	if at.IsZero() {
 		// cert-manager never renews it: it serves for as long as it lives.
-		return f.Now.Before(notAfter.Time)
+		at = notAfter.Time
 	}
-	margin := max(time.Hour, lifetime/100)
-	return f.Now.Before(renewal.Add(-margin))
-}
-
-func running(p *v1alpha1.RegfishPurchase, now time.Time) bool {
-	end := p.Status.ContractNotAfter
-	if end == nil {
-		end = p.Status.NotAfter
-	}
-	return end == nil || end.After(now)
+	return f.Now.Before(at)
 }

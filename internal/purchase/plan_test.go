@@ -63,8 +63,14 @@ var movedAway = verdict{Step: StepQueue, Purchase: 1, Reason: v1alpha1.ReasonEnd
 // stops is the verdict that a person has to license another attempt of purchase 1.
 var stops = verdict{Step: StepHold, Purchase: 1, Reason: v1alpha1.ReasonAmbiguousOutcome, LookAgain: time.Minute}
 
+// reissues is the verdict that what purchase n holds is reissued.
+func reissues(n int32) verdict {
+	return verdict{Step: StepReissue, Purchase: n, Reason: v1alpha1.ReasonPlacing}
+}
+
 var (
-	buys = verdict{Step: StepBuy, Reason: v1alpha1.ReasonPlacing}
+	buys   = verdict{Step: StepBuy, Reason: v1alpha1.ReasonPlacing}
+	renews = verdict{Step: StepRenew, Reason: v1alpha1.ReasonPlacing}
 	// The certificate of these was issued a month ago for 199 days.
 	monthAgo, inHalfAYear = noon.Add(-days(30)), noon.Add(days(169))
 )
@@ -170,10 +176,10 @@ func TestPlan(t *testing.T) {
 			purchases: one(forRequest("r0"), placed("C1", time.Hour), stands(v1alpha1.ConditionIssued, metav1.ConditionTrue, v1alpha1.ReasonIssued, "issued.")),
 			want:      verdict{Step: StepDeliver, Purchase: 1, Reason: v1alpha1.ReasonPurchased},
 		},
-		"buys when the certificate of this key is due": {
+		"renews when the certificate of this key is due": {
 			reason:    "cert-manager would renew it at once",
 			purchases: one(forRequest("r0"), placed("C1", days(180)), issuedFor(noon.Add(-days(180)), noon.Add(days(19)))),
-			want:      buys,
+			want:      renews,
 		},
 		"delivers a refused certificate of this key again even when it is due": {
 			reason:    "what may not be published is never bought again",
@@ -208,11 +214,11 @@ func TestPlan(t *testing.T) {
 			purchases: one(forRequest("r0"), placed("C1", time.Hour), cameToNothing),
 			want:      verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed, LookAgain: wakeUp},
 		},
-		"buys after the certificate of this key was revoked": {
+		"reissues after the certificate of this key was revoked": {
 			reason: "it was issued once, so the order did not fail, and a revoked one is never handed out",
 			purchases: one(forRequest("r0"), placed("C1", days(30)), issuedFor(monthAgo, inHalfAYear),
 				stands(v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, "revoked.")),
-			want: buys,
+			want: reissues(1),
 		},
 
 		// Another attempt.
@@ -454,10 +460,10 @@ func TestPlan(t *testing.T) {
 			purchases: one(forKey(t, keyB), placed("C1", days(30)), issuedFor(monthAgo, inHalfAYear), heldFor(v1alpha1.ReasonCertificateRefused)),
 			want:      waits(1),
 		},
-		"buys after the contract of a refused certificate ended": {
+		"renews after the contract of a refused certificate ended": {
 			reason:    "there is nothing left of it to use",
 			purchases: one(forKey(t, keyB), placed("C1", days(300)), issuedFor(noon.Add(-days(300)), noon.Add(-days(101))), heldFor(v1alpha1.ReasonCertificateRefused)),
-			want:      buys,
+			want:      renews,
 		},
 		"waits for a refused certificate whose contract outlives it": {
 			reason: "the contract is what was paid for, not the certificate",
@@ -476,10 +482,10 @@ func TestPlan(t *testing.T) {
 			purchases: one(forKey(t, keyB), attempted(v1alpha1.OutcomeNotSent, time.Second)),
 			want:      buys,
 		},
-		"buys after the certificate of an earlier key was issued": {
+		"reissues after the certificate of an earlier key was issued": {
 			reason:    "a certificate of another key does not fit",
 			purchases: one(forKey(t, keyB), placed("C1", days(30)), issuedFor(monthAgo, inHalfAYear)),
-			want:      buys,
+			want:      reissues(1),
 		},
 		"buys beside the purchase of another Certificate for the same names": {
 			reason:    "two Certificates that both exist are two lineages",
@@ -556,14 +562,14 @@ func TestPlan(t *testing.T) {
 			},
 			want: verdict{Step: StepHold, Reason: v1alpha1.ReasonTooManyActions, LookAgain: 12 * time.Hour},
 		},
-		"buys when the oldest of three purchases is a day old": {
+		"reissues when the oldest of three purchases is a day old": {
 			reason: "the bound is for a rolling day",
 			purchases: []v1alpha1.RegfishPurchase{
 				record(t, 1, forKey(t, keyB), placed("C1", 24*time.Hour), issuedFor(monthAgo, inHalfAYear)),
 				record(t, 2, forKey(t, keyB), placed("C2", 10*time.Hour), issuedFor(monthAgo, inHalfAYear)),
 				record(t, 3, forKey(t, keyB), placed("C3", time.Hour), issuedFor(monthAgo, inHalfAYear)),
 			},
-			want: buys,
+			want: reissues(3),
 		},
 		"does not count what was not placed": {
 			reason: "an order that was refused cost nothing",
@@ -573,7 +579,7 @@ func TestPlan(t *testing.T) {
 				record(t, 3, forKey(t, keyB), refusedForGood),
 				record(t, 4, forKey(t, keyB), imported("C4"), issuedFor(monthAgo, inHalfAYear)),
 			},
-			want: buys,
+			want: reissues(4),
 		},
 		"does not count the purchases of other Certificates, namespaces and names": {
 			reason: "they are other lineages",
@@ -607,13 +613,13 @@ func TestPlan(t *testing.T) {
 			},
 			want: verdict{Step: StepHold, Reason: v1alpha1.ReasonPreviousOrderFailed, LookAgain: wakeUp},
 		},
-		"buys when an order after the one that came to nothing was issued": {
+		"reissues when an order after the one that came to nothing was issued": {
 			reason: "only the last one counts",
 			purchases: []v1alpha1.RegfishPurchase{
 				record(t, 1, forKey(t, keyB), placed("C1", days(9)), cameToNothing),
 				record(t, 2, forKey(t, keyB), placed("C2", days(8)), issuedFor(monthAgo, inHalfAYear)),
 			},
-			want: buys,
+			want: reissues(2),
 		},
 		"buys after an order of another tenant came to nothing": {
 			reason:    "one tenant's failure must not stop another",

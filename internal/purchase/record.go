@@ -62,7 +62,7 @@ func phaseOf(p *v1alpha1.RegfishPurchase) phase {
 		return phaseUnresolved
 	}
 	last := lastAttempt(p)
-	if last == nil || last.Outcome.Final || len(p.Spec.Successors) > 0 || len(p.Spec.Attempts) >= maxAttempts {
+	if last == nil || last.Outcome.Final || sourceRefused(p) || len(p.Spec.Successors) > 0 || len(p.Spec.Attempts) >= maxAttempts {
 		return phaseRefused
 	}
 	if spent(p) {
@@ -196,9 +196,12 @@ func pendingAttempt(p *v1alpha1.RegfishPurchase) *v1alpha1.Attempt {
 	return nil
 }
 
-// PendingWriter is the process that made the attempt of p whose outcome is not
-// recorded; nil if there is no such attempt.
+// PendingWriter is the process that made the attempt or the reissue of p whose outcome is
+// not recorded; nil if there is none.
 func PendingWriter(p *v1alpha1.RegfishPurchase) *v1alpha1.Writer {
+	if r := openReissue(p); r != nil && r.Outcome == nil {
+		return &r.Writer
+	}
 	if a := pendingAttempt(p); a != nil {
 		return &a.Writer
 	}
@@ -252,36 +255,12 @@ func sameNames(p *v1alpha1.RegfishPurchase, w Want) bool {
 	return slices.Equal(pki.ExactNames(p.Spec.CommonName, p.Spec.DNSNames), pki.ExactNames("", w.Request.DNSNames))
 }
 
-// serves reports whether p was made for the namespace, names and key of w, so
-// that its certificate fits the request as it is.
-func serves(p *v1alpha1.RegfishPurchase, w Want) bool {
-	return p.Spec.Beneficiary.Namespace == w.Beneficiary.Namespace && sameNames(p, w) &&
-		requestKey(p.Spec.Request) == w.Request.KeySHA256
-}
-
-// inLineage reports whether p is an earlier purchase for the Certificate of w:
-// the same Certificate by name, so that what is re-created goes on, with the
-// same names, product and organization. Any issuer counts: moving a Certificate to
-// another issuer of the same endpoint buys nothing. A request without a Certificate is a
-// lineage of its own.
-func inLineage(p *v1alpha1.RegfishPurchase, w Want) bool {
-	a, b := p.Spec.Beneficiary, w.Beneficiary
-	if a.Namespace != b.Namespace || a.CertificateName != b.CertificateName || !sameNames(p, w) {
-		return false
-	}
-	if a.CertificateName == "" && a.RequestUID != b.RequestUID {
-		return false
-	}
-	// Without an issuer it is not known what would be bought.
-	return w.SKU == "" || (strings.EqualFold(p.Spec.SKU, w.SKU) && p.Spec.OrganizationID == w.OrganizationID)
-}
-
 // inBounds reports whether p counts against the bounds of w: its lineage, and
 // for requests without a Certificate all of them in the namespace with the same
 // names, since each of those is a lineage of its own.
-func inBounds(p *v1alpha1.RegfishPurchase, w Want) bool {
+func inBounds(p *v1alpha1.RegfishPurchase, w Want, now time.Time) bool {
 	if w.Beneficiary.CertificateName != "" {
-		return inLineage(p, w)
+		return inLineage(p, w, now)
 	}
 	return p.Spec.Beneficiary.Namespace == w.Beneficiary.Namespace && p.Spec.Beneficiary.CertificateName == "" && sameNames(p, w)
 }

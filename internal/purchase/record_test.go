@@ -178,7 +178,7 @@ func TestLineages(t *testing.T) {
 	} {
 		p := record(t, 1, tt.changes...)
 		var is []string
-		for kind, holds := range map[string]bool{"serves": serves(&p, tt.want), "lineage": inLineage(&p, tt.want), "bounds": inBounds(&p, tt.want)} {
+		for kind, holds := range map[string]bool{"serves": serves(&p, tt.want), "lineage": inLineage(&p, tt.want, noon), "bounds": inBounds(&p, tt.want, noon)} {
 			if holds {
 				is = append(is, kind)
 			}

@@ -60,7 +60,9 @@ func TestSpendSendsNothingOnWhatChanged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cr := shopWWW(t)
-			objects := []client.Object{readyIssuer(50), cr}
+			issuer := readyIssuer(50)
+			issuer.Spec.ReusePolicy = v1alpha1.ReusePolicyNever
+			objects := []client.Object{issuer, cr}
 			for i := range tt.ledger {
 				objects = append(objects, tt.ledger[i].DeepCopy())
 			}

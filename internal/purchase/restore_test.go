@@ -59,8 +59,8 @@ func buyOnce(t *testing.T, answer func(w *world, n int) regfish.OrderResult) *bo
 	return b
 }
 
-// taken adds the order to the account, whatever is answered.
-func taken(w *world) {
+// intoAccount adds the order to the account, whatever is answered.
+func intoAccount(w *world) {
 	w.vendor.account = append(w.vendor.account, regfish.Certificate{ID: billedID, Status: regfish.StatusPending, Product: "RapidSSL", CommonName: "www.example.com", DNSNames: []string{"www.example.com"}})
 }
 
@@ -140,13 +140,13 @@ func (b *bought) replace(change func(*v1alpha1.RegfishPurchase)) {
 func TestNothingIsBoughtAgainAfterARestore(t *testing.T) {
 	pends := func(t *testing.T) *bought {
 		return buyOnce(t, func(w *world, _ int) regfish.OrderResult {
-			taken(w)
+			intoAccount(w)
 			return regfish.OrderResult{Outcome: regfish.Accepted, Status: 200, Certificate: w.vendor.account[0]}
 		})
 	}
 	lost := func(t *testing.T) *bought {
 		return buyOnce(t, func(w *world, _ int) regfish.OrderResult {
-			taken(w)
+			intoAccount(w)
 			return answers(regfish.Unknown, regfish.KindTransport, 0, "no answer in time")(1)
 		})
 	}
@@ -163,7 +163,7 @@ func TestNothingIsBoughtAgainAfterARestore(t *testing.T) {
 		had bool
 	}{
 		{name: "the process died with the order under way", make: func(t *testing.T) *bought {
-			return buyOnce(t, func(w *world, _ int) regfish.OrderResult { taken(w); runtime.Goexit(); return regfish.OrderResult{} })
+			return buyOnce(t, func(w *world, _ int) regfish.OrderResult { intoAccount(w); runtime.Goexit(); return regfish.OrderResult{} })
 		}},
 		{name: "its answer was lost", make: lost},
 		{name: "it is pending", make: func(t *testing.T) *bought { b := pends(t); b.look(); return b }},
@@ -339,7 +339,7 @@ func TestOutcomeIsRecordedInARestoredRecord(t *testing.T) {
 // A process does not take what it sent for unsent because a backup says so.
 func TestARestoredRecordIsNotSettled(t *testing.T) {
 	b := buyOnce(t, func(w *world, _ int) regfish.OrderResult {
-		taken(w)
+		intoAccount(w)
 		return regfish.OrderResult{Outcome: regfish.Accepted, Status: 200, Certificate: w.vendor.account[0]}
 	})
 	b.replace(asSent)

@@ -27,6 +27,9 @@ import (
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
+// maxReason bounds the sentence of a decision in a record, in bytes.
+const maxReason = 512
+
 // recordPause is the pause between attempts to record an outcome.
 const recordPause = time.Second
 
@@ -40,6 +43,7 @@ type Vendor interface {
 	// which Order sends it at once. The function gives up what was reserved and not used.
 	Reserve(ctx context.Context) (context.Context, func(), error)
 	Order(ctx context.Context, r regfish.OrderRequest, mayWrite func() error) regfish.OrderResult
+	Reissue(ctx context.Context, id string, r regfish.ReissueRequest, mayWrite func() error) regfish.OrderResult
 	Fingerprint() string
 }
 
@@ -97,12 +101,24 @@ func (s *Spender) Spend(ctx context.Context, name types.NamespacedName, uid type
 		return Decision{}, nil, err
 	}
 	d := Plan(facts)
-	if d.Step != StepBuy && d.Step != StepRetry {
+	if !d.Sends() {
 		return d, nil, nil
 	}
 	vendor, err := s.Connect(ctx, issuer)
 	if err != nil {
 		return queue(notReady("%s is not ready: %v", issuer.Ref(), err)), nil, nil
+	}
+	if d.Step != StepRetry {
+		problem, err := s.ask(ctx, vendor, issuer, &facts)
+		if err != nil {
+			return Decision{}, nil, err
+		}
+		if d = Plan(facts); !d.Sends() {
+			return d, problem, nil
+		}
+	}
+	if d.Step == StepReissue {
+		return s.reissue(ctx, vendor, issuer, facts, d)
 	}
 	if facts.Baseline, err = s.baseline(ctx, vendor, cr, facts.Want); err != nil {
 		if regfish.KindOf(err) == regfish.KindNone {
@@ -122,7 +138,7 @@ func (s *Spender) Spend(ctx context.Context, name types.NamespacedName, uid type
 			return Decision{}, nil, err
 		}
 		return Plan(facts.with(p)), nil, nil
-	case StepBuy, StepRetry:
+	case StepBuy, StepRenew, StepRetry:
 		return s.buy(ctx, vendor, issuer, facts, d)
 	default:
 		return d, nil, nil
@@ -181,7 +197,11 @@ func (s *Spender) buy(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer
 	}
 	defer giveUp()
 	ctx = context.WithoutCancel(reserved)
-	release, err := s.claim(d, facts)
+	name := Name(facts.Want.NamesHash(), nextNumber(facts.Purchases))
+	if d.Step == StepRetry {
+		name = d.Purchase.Name
+	}
+	release, err := s.claim(name)
 	if err != nil {
 		return Decision{}, nil, err
 	}
@@ -208,14 +228,14 @@ func (s *Spender) buy(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer
 		s.giveBack(ctx, issuer, facts)
 		return Decision{}, nil, err
 	}
-	result := s.post(ctx, vendor, facts, p, attempt, begun)
+	result := s.post(ctx, vendor, facts, parcel{order: orderOf(p), record: p.Name, number: attempt.Number, intent: attempt.Time.Time, begun: begun})
 	giveUp()
 	p = s.record(ctx, p, attempt.Number, s.outcome(result), result)
 	// Not deferred: what was sent stays marked until its outcome is recorded, so that
 	// it is never settled as unsent.
 	release()
 	s.show(ctx, issuer, p, result)
-	return Plan(facts.with(p)), refusal(issuer, result), nil
+	return Plan(facts.with(p)), refusal(issuer, result, p.Spec.Action == v1alpha1.ActionRenew), nil
 }
 
 // with returns the facts with p as it was just written. What it leads to is for Plan
@@ -247,11 +267,7 @@ func (s *Spender) attempt(facts Facts, vendor Vendor, d Decision) v1alpha1.Attem
 }
 
 // claim marks the purchase as being worked on by this process.
-func (s *Spender) claim(d Decision, facts Facts) (func(), error) {
-	name := Name(facts.Want.NamesHash(), nextNumber(facts.Purchases))
-	if d.Step == StepRetry {
-		name = d.Purchase.Name
-	}
+func (s *Spender) claim(name string) (func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.flying[name] {
@@ -275,7 +291,10 @@ func (s *Spender) Flying(name string) bool {
 	return s.flying[name]
 }
 
-// sending marks the attempt as one whose order may have been sent.
+// reissuesOf is where it is remembered which reissues of a purchase were sent.
+func reissuesOf(name string) string { return name + "/reissues" }
+
+// sending marks the attempt, or the reissue, as one that may have been sent.
 func (s *Spender) sending(name string, number int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -285,8 +304,8 @@ func (s *Spender) sending(name string, number int32) {
 	s.sent[name] = max(s.sent[name], number)
 }
 
-// sentOnce reports whether this process may have sent the order of the attempt, or of a
-// later one.
+// sentOnce reports whether this process may have sent the attempt or reissue, or a later
+// one.
 func (s *Spender) sentOnce(name string, number int32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -300,14 +319,22 @@ func (s *Spender) sentOnce(name string, number int32) bool {
 // meanwhile. What was sent and has no outcome all the same was restored from a backup.
 // It reports whether there was something to settle.
 func (s *Spender) Settle(ctx context.Context, p *v1alpha1.RegfishPurchase) (bool, error) {
-	a := pendingAttempt(p)
-	if a == nil || a.Writer != s.Writer || s.Flying(p.Name) || s.sentOnce(p.Name, a.Number) {
+	if s.Flying(p.Name) {
 		return false, nil
 	}
 	before := p.DeepCopy()
 	p = p.DeepCopy()
-	pendingAttempt(p).Outcome = &v1alpha1.Outcome{
-		Result: v1alpha1.OutcomeNotSent, Message: "the intent was written and the order was never sent.", Time: metav1.NewMicroTime(s.Clock.Now()),
+	unsent := &v1alpha1.Outcome{
+		Result: v1alpha1.OutcomeNotSent, Message: "the intent was written and nothing was sent.", Time: metav1.NewMicroTime(s.Clock.Now()),
+	}
+	r, a := openReissue(p), pendingAttempt(p)
+	switch {
+	case a != nil && a.Writer == s.Writer && !s.sentOnce(p.Name, a.Number):
+		a.Outcome = unsent
+	case r != nil && r.Outcome == nil && r.Writer == s.Writer && !s.sentOnce(reissuesOf(p.Name), r.Number):
+		r.Outcome = unsent
+	default:
+		return false, nil
 	}
 	return true, s.Client.Patch(ctx, p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 }
@@ -397,10 +424,15 @@ func (s *Spender) updateSlots(ctx context.Context, ref v1alpha1.IssuerRef, chang
 // create announces the next purchase on the newest one and then creates it. The
 // name is the lock: whoever creates it first has it, and everybody else decides
 // again. The announcement makes sure that nobody adds an attempt to the older
-// purchase meanwhile: it fails if the older one changed since the decision.
+// purchase meanwhile: it fails if the older one changed since the decision. A renewal is
+// announced on what it renews as well, so that nobody has that reissued meanwhile.
 func (s *Spender) create(ctx context.Context, facts Facts, d Decision, attempt *v1alpha1.Attempt) (*v1alpha1.RegfishPurchase, error) {
 	number := nextNumber(facts.Purchases)
 	p := New(facts.Want, s.Ledger, number)
+	p.Spec.Reason = regfish.Sanitise(d.Message, maxReason)
+	if d.Step == StepRenew {
+		p.Spec.Action, p.Spec.SourceCertificateID = v1alpha1.ActionRenew, d.Source.Spec.CertificateID
+	}
 	if d.Step == StepImport {
 		p.Spec.Action = v1alpha1.ActionImport
 		p.Spec.CertificateID = d.Candidate.Certificate.ID
@@ -415,7 +447,14 @@ func (s *Spender) create(ctx context.Context, facts Facts, d Decision, attempt *
 		// From here on the plan licenses nothing more.
 		p.Spec.PlanUID = d.Licence.UID
 	}
-	if top := newest(facts.Purchases); top != nil && !announced(top, number) {
+	heralds := []*v1alpha1.RegfishPurchase{newest(facts.Purchases)}
+	if d.Step == StepRenew && d.Source.Name != heralds[0].Name {
+		heralds = append(heralds, d.Source)
+	}
+	for _, top := range heralds {
+		if top == nil || announced(top, number) {
+			continue
+		}
 		before := top.DeepCopy()
 		top = top.DeepCopy()
 		top.Spec.Successors = append(top.Spec.Successors, v1alpha1.Successor{
@@ -447,16 +486,45 @@ func (s *Spender) again(ctx context.Context, p *v1alpha1.RegfishPurchase, attemp
 	return p, nil
 }
 
-// post sends the order. This is the one call in this program that costs money.
-// It is made once for each attempt that was written: the name of the purchase
-// and the number of the attempt are taken before, and nobody takes them twice.
-func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alpha1.RegfishPurchase, attempt v1alpha1.Attempt, begun time.Time) (result regfish.OrderResult) {
+// parcel is what is sent: an order, or the reissue of the certificate with the id.
+type parcel struct {
+	order   regfish.OrderRequest
+	id      string
+	reissue regfish.ReissueRequest
+	// record and number of what was written of it.
+	record string
+	number int32
+	// intent is when what is sent was recorded, by the wall clock, and begun the same
+	// with the monotonic clock.
+	intent, begun time.Time
+}
+
+// orderOf is the order that p records.
+func orderOf(p *v1alpha1.RegfishPurchase) regfish.OrderRequest {
+	return regfish.OrderRequest{
+		SKU:                    p.Spec.SKU,
+		CommonName:             p.Spec.CommonName,
+		DNSNames:               p.Spec.DNSNames,
+		CSR:                    string(p.Spec.Request),
+		DCVMethod:              vendorMethod(p.Spec.DCVMethod),
+		DCVEmails:              p.Spec.DCVEmails,
+		OrganizationID:         p.Spec.OrganizationID,
+		RenewalOfCertificateID: p.Spec.SourceCertificateID,
+		ValidityDays:           int(p.Spec.ValidityDays),
+	}
+}
+
+// post sends the parcel. This is the one place in this program that sends what costs
+// money, or what is taken to be free and documented by nobody to be so. It is called once
+// for each attempt and each reissue that was written: the name of the purchase and the
+// number are taken before, and nobody takes them twice.
+func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, what parcel) (result regfish.OrderResult) {
 	defer func() {
 		// A panic may have come after the order was sent. Recorded as unknown it is
 		// held for a person; unrecorded it would look as if it were still being sent.
 		if r := recover(); r != nil {
 			result = unknown(result, "the client broke down while the order was being placed")
-			log.FromContext(ctx).Error(nil, "panic while an order was being placed", "purchase", p.Name, "stack", string(debug.Stack()))
+			log.FromContext(ctx).Error(nil, "panic while an order was being placed", "namesHash", facts.Want.NamesHash(), "stack", string(debug.Stack()))
 		}
 	}()
 	window := s.Times.Window()
@@ -465,26 +533,26 @@ func (s *Spender) post(ctx context.Context, vendor Vendor, facts Facts, p *v1alp
 	if err := s.mayStillSpend(asking, facts); err != nil {
 		return notSent(err)
 	}
-	s.sending(p.Name, attempt.Number)
-	result = vendor.Order(ctx, regfish.OrderRequest{
-		SKU:            p.Spec.SKU,
-		CommonName:     p.Spec.CommonName,
-		DNSNames:       p.Spec.DNSNames,
-		CSR:            string(p.Spec.Request),
-		DCVMethod:      vendorMethod(p.Spec.DCVMethod),
-		DCVEmails:      p.Spec.DCVEmails,
-		OrganizationID: p.Spec.OrganizationID,
-		ValidityDays:   int(p.Spec.ValidityDays),
-	}, func() error {
+	s.sending(what.record, what.number)
+	inTime := func() error {
 		// Wall clock and monotonic clock both: a suspended machine may stop one of
 		// them, and a clock that was set back must not open the window again.
-		if time.Since(begun) > window || s.Clock.Now().Round(0).Sub(attempt.Time.Round(0)) > window {
+		if time.Since(what.begun) > window || s.Clock.Now().Round(0).Sub(what.intent.Round(0)) > window {
 			return fmt.Errorf("more than %s have passed since the intent was written", window)
 		}
 		return nil
-	})
-	if id := result.Certificate.ID; result.Outcome == regfish.Accepted && !recordable(id) {
+	}
+	if what.id != "" {
+		result = vendor.Reissue(ctx, what.id, what.reissue, inTime)
+	} else {
+		result = vendor.Order(ctx, what.order, inTime)
+	}
+	switch id := result.Certificate.ID; {
+	case result.Outcome != regfish.Accepted:
+	case !recordable(id):
 		return unknown(result, fmt.Sprintf("regfish named the order %q, which is no id that can be recorded", regfish.Sanitise(id, maxID)))
+	case what.id != "" && id != what.id:
+		return unknown(result, fmt.Sprintf("regfish answered the reissue of %s with %s", what.id, id))
 	}
 	return result
 }
@@ -557,8 +625,13 @@ func (s *Spender) outcome(r regfish.OrderResult) v1alpha1.Outcome {
 // record writes the outcome and the id in one write and does not return before
 // that is durable: what was bought must not depend on this process living on.
 func (s *Spender) record(ctx context.Context, p *v1alpha1.RegfishPurchase, number int32, o v1alpha1.Outcome, r regfish.OrderResult) *v1alpha1.RegfishPurchase {
+	return s.untilDurable(ctx, p, o, r, func() error { return s.tryRecord(ctx, p, number, o, r) })
+}
+
+// untilDurable writes what became of what was sent until it is written.
+func (s *Spender) untilDurable(ctx context.Context, p *v1alpha1.RegfishPurchase, o v1alpha1.Outcome, r regfish.OrderResult, write func() error) *v1alpha1.RegfishPurchase {
 	for {
-		err := s.tryRecord(ctx, p, number, o, r)
+		err := write()
 		switch {
 		case err == nil:
 			return p
@@ -566,7 +639,7 @@ func (s *Spender) record(ctx context.Context, p *v1alpha1.RegfishPurchase, numbe
 			// Somebody else wrote a label or a status: read again, apply again.
 			continue
 		}
-		log.FromContext(ctx).Error(err, "the outcome of an order is not recorded yet; trying again", "purchase", p.Name, "attempt", number, "outcome", o.Result, "certificateID", regfish.Sanitise(r.Certificate.ID, 128))
+		log.FromContext(ctx).Error(err, "an outcome is not recorded yet; trying again", "purchase", p.Name, "outcome", o.Result, "certificateID", regfish.Sanitise(r.Certificate.ID, 128))
 		select {
 		case <-time.After(recordPause):
 		case <-ctx.Done():
@@ -641,12 +714,13 @@ func (s *Spender) show(ctx context.Context, issuer v1alpha1.Issuer, p *v1alpha1.
 	}
 }
 
-// refusal is what the issuer's owner has to mend before another attempt.
-func refusal(issuer v1alpha1.Issuer, r regfish.OrderResult) *credentials.Problem {
+// refusal is what the issuer's owner has to mend before another attempt. That something
+// cannot be renewed or reissued is nothing to mend: something else follows.
+func refusal(issuer v1alpha1.Issuer, r regfish.OrderResult, renewal bool) *credentials.Problem {
 	if r.Outcome != regfish.Rejected {
 		return nil
 	}
-	if regfish.KindOf(r.Err) == regfish.KindConflict {
+	if regfish.KindOf(r.Err) == regfish.KindConflict && !renewal {
 		return &credentials.Problem{Reason: v1alpha1.ReasonOrganizationRequired, Message: fmt.Sprintf("regfish cannot take an order for %s in its present state, for example because a usable organization is missing: %v", issuer.GetSpec().SKU, r.Err)}
 	}
 	return credentials.KeyProblem(issuer, r.Err, "order certificates")

@@ -115,18 +115,19 @@ func TestSpendWritesBeforeItSends(t *testing.T) {
 	cr := shopWWW(t)
 	earlier := record(t, 1, forKey(t, keyB), placed("C0", days(180)), issuedFor(noon.Add(-days(180)), noon.Add(days(19))))
 	w := newWorld(t, readyIssuer(50), cr, &earlier)
+	w.vendor.account = []regfish.Certificate{sold("C0", noon.Add(-days(180)), noon.Add(days(19)))}
 	j := &journal{}
 	s := w.spender("one", j.funcs())
 	s.Leader = func(context.Context) error { j.note("leader"); return nil }
 	w.vendor.before = func() { j.note("order") }
 	w.spend(s, cr)
 	want := []string{
-		"slot", "patch 1 guarded successors", `create 2 2 New "" [1 r1 by one: open]`, "leader", "order", "patch 2 guarded attempts and certificateID", "status",
+		"slot", "patch 1 guarded successors", `create 2 2 Renew "" [1 r1 by one: open]`, "leader", "order", "patch 2 guarded attempts and certificateID", "status",
 	}
 	if diff := cmp.Diff(want, j.lines); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got := w.purchases()[0].Spec.Successors; len(got) != 1 || got[0].Number != 2 || got[0].RequestUID != "r1" || got[0].Action != v1alpha1.ActionNew {
+	if got := w.purchases()[0].Spec.Successors; len(got) != 1 || got[0].Number != 2 || got[0].RequestUID != "r1" || got[0].Action != v1alpha1.ActionRenew {
 		t.Errorf("announced: %+v", got)
 	}
 }
@@ -160,6 +161,9 @@ func TestSpendMakesWhatWasAnnounced(t *testing.T) {
 	} {
 		before.Spec.Request = map[bool][]byte{true: cr.Spec.Request, false: before.Spec.Request}[before.Spec.CertificateID == ""]
 		w := newWorld(t, readyIssuer(50), cr.DeepCopy(), &before)
+		if before.Spec.CertificateID != "" {
+			w.vendor.account = []regfish.Certificate{sold("C0", noon.Add(-days(180)), noon.Add(days(19)))}
+		}
 		if d := w.spend(w.spender("one", none), cr); d.Step != StepFollow {
 			t.Errorf("%s: step %d: %s", name, d.Step, d.Message)
 		}

@@ -67,10 +67,10 @@ func Observe(p *v1alpha1.RegfishPurchase, o Observation) v1alpha1.PurchaseStatus
 	}
 	fresh := o.Search != nil || ofAnother(p)
 	if fresh {
-		s = v1alpha1.PurchaseStatus{Conditions: s.Conditions}
+		s = v1alpha1.PurchaseStatus{Conditions: s.Conditions, BeneficiaryGoneSince: s.BeneficiaryGoneSince}
 	}
 	if o.Vendor != nil {
-		mirror(&s, o.Vendor, o.MayShow)
+		mirror(&s, o.Vendor, openReissue(p) != nil, o.MayShow)
 	}
 	if o.OtherCluster {
 		readOnly(&s, p)
@@ -85,6 +85,12 @@ func Observe(p *v1alpha1.RegfishPurchase, o Observation) v1alpha1.PurchaseStatus
 	if o.Unread != nil && p.Spec.CertificateID != "" && s.State != v1alpha1.StateIssued && s.State != v1alpha1.StateFailed {
 		s.Message = bound(o.Unread.Message)
 	}
+	s.Reissues = 0
+	for i := range p.Spec.Reissues {
+		if taken(&p.Spec.Reissues[i]) {
+			s.Reissues++
+		}
+	}
 	if o.Unwanted && o.Unread == nil && p.Spec.CertificateID != "" && !resting(s.Conditions) {
 		s.Message = bound(unwantedMessage(p, s))
 	}
@@ -95,6 +101,9 @@ func Observe(p *v1alpha1.RegfishPurchase, o Observation) v1alpha1.PurchaseStatus
 // unwantedMessage is for a purchase that is paid for and that no request waits
 // for any more: it goes on, and nobody publishes its records.
 func unwantedMessage(p *v1alpha1.RegfishPurchase, s v1alpha1.PurchaseStatus) string {
+	if openReissue(p) != nil {
+		return fmt.Sprintf("no request wants the reissue of %s any more, and nobody publishes its validation records: the next request of its Certificate does, and until then the certificate before it stands.", p.Spec.CertificateID)
+	}
 	until := ""
 	if s.Vendor != nil && s.Vendor.CancellableUntil != nil {
 		until = " by " + s.Vendor.CancellableUntil.UTC().Format(time.RFC3339)
@@ -107,8 +116,9 @@ func unwantedMessage(p *v1alpha1.RegfishPurchase, s v1alpha1.PurchaseStatus) str
 }
 
 // mirror copies what the vendor says, bounded and sanitised: none of it is
-// trusted to be short or printable.
-func mirror(s *v1alpha1.PurchaseStatus, c *regfish.Certificate, mayShow func(string) bool) {
+// trusted to be short or printable. reissuing says that the records of a reissue are to be
+// set: those of the order may stay after it was issued.
+func mirror(s *v1alpha1.PurchaseStatus, c *regfish.Certificate, reissuing bool, mayShow func(string) bool) {
 	s.Vendor = &v1alpha1.Vendor{
 		Status:           regfish.Sanitise(c.Status, 64),
 		OrderState:       regfish.Sanitise(c.OrderState, 64),
@@ -125,7 +135,17 @@ func mirror(s *v1alpha1.PurchaseStatus, c *regfish.Certificate, mayShow func(str
 	s.NotBefore, s.NotAfter = metaTime(c.ValidFrom), metaTime(c.ValidUntil)
 	s.ContractNotBefore, s.ContractNotAfter = metaTime(c.ContractValidFrom), metaTime(c.ContractValidUntil)
 	s.DCV = nil
-	if v := c.Validation; v != nil && pending(*c) {
+	if c.Reissue != nil {
+		s.Vendor.ReissueStatus = regfish.Sanitise(c.Reissue.Status, 64)
+	}
+	v := c.Validation
+	switch {
+	case reissuing && c.Reissue.Active():
+		v = c.Reissue.Validation
+	case !pending(*c):
+		v = nil
+	}
+	if v != nil {
 		if records, emails := Records(*v), targets(*v); len(records)+len(emails) > 0 {
 			s.DCV = &v1alpha1.DCVStatus{Method: v1alpha1.DCVMethodCNAME, Records: records, Emails: emails}
 			if len(records) == 0 {
@@ -232,7 +252,17 @@ func place(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 func placedAs(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation) {
 	id, last := p.Spec.CertificateID, lastAttempt(p)
 	reason, message := v1alpha1.ReasonPurchased, "regfish took the order and named it "+id+"."
+	if p.Spec.Action == v1alpha1.ActionRenew {
+		reason, message = v1alpha1.ReasonRenewed, fmt.Sprintf("regfish took the order as the renewal of %s and named it %s.", p.Spec.SourceCertificateID, id)
+	}
+	message = because(message, p.Spec.Reason)
+	r := lastTaken(p)
 	switch {
+	case r != nil && inDoubt(r):
+		set(s, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, reissueInDoubt(p, r))
+		return
+	case r != nil:
+		reason, message = v1alpha1.ReasonReissued, because(fmt.Sprintf("regfish took reissue %d of %s.", r.Number, id), r.Reason)
 	case p.Spec.Action == v1alpha1.ActionImport:
 		reason, message = v1alpha1.ReasonAdopted, id+" was in the account already and was taken into the ledger."
 	case last != nil && last.Resolution != nil && last.Resolution.Result == v1alpha1.ResolutionAdopted:
@@ -248,6 +278,14 @@ func placedAs(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observa
 		return
 	}
 	set(s, v1alpha1.ConditionPlaced, metav1.ConditionTrue, reason, message)
+}
+
+// because adds to a sentence the one in which it was decided.
+func because(message, reason string) string {
+	if reason == "" {
+		return message
+	}
+	return message + " It was decided so because: " + reason
 }
 
 // reasonOf is the reason of Placed for an attempt that bought nothing.
@@ -408,6 +446,10 @@ func issue(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 		return
 	}
 	v := o.Vendor
+	if r := openReissue(p); r != nil && (v == nil || !ended(*v)) {
+		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, reissueCourse(s, p, r))
+		return
+	}
 	if v == nil {
 		// Only the vendor's word ends what was placed: what an earlier status says may be
 		// of the time before.
@@ -463,10 +505,12 @@ func course(s *v1alpha1.PurchaseStatus, id string) string {
 		waits = append(waits, "until the certificate authority has checked the organization, which may take days")
 	}
 	if len(waits) == 0 {
-		return "waits for regfish and the certificate authority; nobody has to act."
+		return vendorWorks
 	}
 	return "waits " + strings.Join(waits, ", and ") + "."
 }
+
+const vendorWorks = "waits for regfish and the certificate authority; nobody has to act."
 
 // someOf lists the first three.
 func someOf(all []string) string {
@@ -497,12 +541,14 @@ func Usable(c regfish.Certificate) bool {
 	return c.Status == regfish.StatusIssued && c.CertificatePEMAvailable && !revoked(c)
 }
 
+// issued reports whether there is a certificate to be had: none is while a reissue is under
+// way, whatever an earlier look has left in the status.
 func issued(p *v1alpha1.RegfishPurchase) bool {
-	return meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionIssued)
+	return openReissue(p) == nil && meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionIssued)
 }
 
 func failed(p *v1alpha1.RegfishPurchase) bool {
-	return meta.IsStatusConditionFalse(p.Status.Conditions, v1alpha1.ConditionIssued)
+	return openReissue(p) == nil && meta.IsStatusConditionFalse(p.Status.Conditions, v1alpha1.ConditionIssued)
 }
 
 // wasIssued reports whether there was a certificate once, whatever became of it.
@@ -515,7 +561,9 @@ func held(p *v1alpha1.RegfishPurchase) bool {
 }
 
 // Resting reports whether nothing more is expected from the vendor.
-func Resting(p *v1alpha1.RegfishPurchase) bool { return resting(p.Status.Conditions) }
+func Resting(p *v1alpha1.RegfishPurchase) bool {
+	return openReissue(p) == nil && resting(p.Status.Conditions)
+}
 
 func resting(conditions []metav1.Condition) bool {
 	issued := meta.FindStatusCondition(conditions, v1alpha1.ConditionIssued)

@@ -256,6 +256,7 @@ func TestPlanWithABaseline(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := situation(t, tt.purchases...)
 			f.Certificate = tt.certificate
+			f.Want.Reuse = v1alpha1.ReusePolicyNever
 			f.Baseline = &Baseline{Unclaimed: tt.unclaimed}
 			d := Plan(f)
 			if diff := cmp.Diff(tt.want, verdictOf(d)); diff != "" {

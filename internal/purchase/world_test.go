@@ -197,10 +197,12 @@ func approved(ns, name string, uid types.UID, request []byte) *cmapi.Certificate
 
 // vendor counts orders, and answers as it is told.
 type vendor struct {
-	mu      sync.Mutex
-	orders  []regfish.OrderRequest
-	account []regfish.Certificate
-	pem     map[string][]byte
+	mu     sync.Mutex
+	orders []regfish.OrderRequest
+	// reissues that were asked for.
+	reissues []regfish.ReissueRequest
+	account  []regfish.Certificate
+	pem      map[string][]byte
 	// unheard ends every listing, unread every download.
 	unheard, unread error
 	// busy is why no order can be sent just now.
@@ -302,6 +304,28 @@ func (v *vendor) Order(_ context.Context, r regfish.OrderRequest, mayWrite func(
 	c := regfish.Certificate{ID: numberedID(n), Status: regfish.StatusPending, CommonName: r.CommonName, DNSNames: r.DNSNames}
 	v.account = append(v.account, c)
 	return regfish.OrderResult{Outcome: regfish.Accepted, Status: 200, Certificate: c}
+}
+
+func (v *vendor) Reissue(_ context.Context, id string, r regfish.ReissueRequest, mayWrite func() error) regfish.OrderResult {
+	if v.before != nil {
+		v.before()
+	}
+	if err := mayWrite(); err != nil {
+		return regfish.OrderResult{Outcome: regfish.NotSent, Err: &regfish.Error{Op: "reissue certificate", Kind: regfish.KindRefused, Message: "not sent: " + err.Error(), Err: err}}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.reissues = append(v.reissues, r)
+	if v.answer != nil {
+		return v.answer(len(v.reissues))
+	}
+	for i := range v.account {
+		if c := &v.account[i]; c.ID == id {
+			c.Reissue = &regfish.Reissue{ID: fmt.Sprint(len(v.reissues)), Status: regfish.ReissuePending}
+			return regfish.OrderResult{Outcome: regfish.Accepted, Status: 200, Certificate: *c}
+		}
+	}
+	return regfish.OrderResult{Outcome: regfish.Rejected, Status: 404, Err: &regfish.Error{Op: "reissue certificate", Kind: regfish.KindNotFound, Status: 404, Message: "unknown"}}
 }
 
 // sent is how many orders were placed.

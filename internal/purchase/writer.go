@@ -25,7 +25,7 @@ func (r *Resolver) writer(ctx context.Context, p *v1alpha1.RegfishPurchase, know
 	for i := range p.Spec.Attempts {
 		// Whoever recorded an outcome is not sending any more.
 		if a := &p.Spec.Attempts[i]; a.Outcome == nil && unresolved(*a) {
-			who, err := r.alive(ctx, a, known)
+			who, err := r.alive(ctx, a.Writer, a.Time.Time, known)
 			if err != nil || who != "" {
 				return who, err
 			}
@@ -34,10 +34,10 @@ func (r *Resolver) writer(ctx context.Context, p *v1alpha1.RegfishPurchase, know
 	return "", nil
 }
 
-// alive returns the process that made the attempt, as people know it; empty if it is
-// gone.
-func (r *Resolver) alive(ctx context.Context, a *v1alpha1.Attempt, known time.Duration) (string, error) {
-	w, self := a.Writer, r.Spender.Writer
+// alive returns the process that wrote an intent at that time, as people know it; empty if
+// it is gone.
+func (r *Resolver) alive(ctx context.Context, w v1alpha1.Writer, since time.Time, known time.Duration) (string, error) {
+	self := r.Spender.Writer
 	if w.PodUID != "" && w.PodUID == self.PodUID {
 		// This process, which does not work on it, or an earlier one of its pod.
 		return "", nil
@@ -45,7 +45,7 @@ func (r *Resolver) alive(ctx context.Context, a *v1alpha1.Attempt, known time.Du
 	var pod corev1.Pod
 	if w.PodUID != "" && w.PodName != "" {
 		switch err := r.Spender.Live.Get(ctx, client.ObjectKey{Namespace: w.PodNamespace, Name: w.PodName}, &pod); {
-		case err == nil && pod.UID == w.PodUID && !restarted(&pod, a.Time.Time):
+		case err == nil && pod.UID == w.PodUID && !restarted(&pod, since):
 			return fmt.Sprintf("pod %s/%s", w.PodNamespace, w.PodName), nil
 		case err == nil, apierrors.IsNotFound(err):
 			return "", nil

@@ -85,20 +85,21 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	return done(bundle.Leaf), 0, r.clear(ctx, p, bundle)
 }
 
-// seller connects to where p was bought, with the key of the issuer that it was bought
-// with: the request may name another one by now, of another account.
+// seller connects to where p was bought, with the key of the issuer that it was last bought
+// or reissued with: the request may name another one by now, of another account.
 func (r *Reconciler) seller(ctx context.Context, p *v1alpha1.RegfishPurchase) (purchase.Vendor, v1alpha1.Issuer, error) {
-	issuer, err := purchase.LookUpIssuer(ctx, r.Client, p.Spec.IssuerRef)
+	with := purchase.IssuerOf(p)
+	issuer, err := purchase.LookUpIssuer(ctx, r.Client, with)
 	if err != nil {
 		return nil, nil, err
 	}
 	if issuer == nil {
-		return nil, nil, &credentials.Problem{Message: fmt.Sprintf("there is no %s, which %s was bought with; create it again.", p.Spec.IssuerRef, p.Spec.CertificateID)}
+		return nil, nil, &credentials.Problem{Message: fmt.Sprintf("there is no %s, which %s was bought with; create it again.", with, p.Spec.CertificateID)}
 	}
 	if endpoint, err := r.Spender.Endpoint(issuer); err != nil {
 		return nil, nil, err
 	} else if endpoint != p.Spec.Endpoint {
-		return nil, nil, &credentials.Problem{Message: fmt.Sprintf("%s was bought at %s, and spec.url of %s is %s now; set spec.url back.", p.Spec.CertificateID, p.Spec.Endpoint, p.Spec.IssuerRef, endpoint)}
+		return nil, nil, &credentials.Problem{Message: fmt.Sprintf("%s was bought at %s, and spec.url of %s is %s now; set spec.url back.", p.Spec.CertificateID, p.Spec.Endpoint, with, endpoint)}
 	}
 	vendor, err := r.Spender.Connect(ctx, issuer)
 	return vendor, issuer, err
@@ -109,7 +110,7 @@ func (r *Reconciler) seller(ctx context.Context, p *v1alpha1.RegfishPurchase) (p
 func (r *Reconciler) missed(ctx context.Context, issuer v1alpha1.Issuer, p *v1alpha1.RegfishPurchase, err error) error {
 	if regfish.KindOf(err) == regfish.KindNotFound {
 		return r.patch(ctx, p, purchase.Observe(p, purchase.Observation{
-			NotFound: true, RequestLive: true, Key: fmt.Sprintf("Secret %q of %s", issuer.GetSpec().APIKeySecretRef.Name, p.Spec.IssuerRef),
+			NotFound: true, RequestLive: true, Key: fmt.Sprintf("Secret %q of %s", issuer.GetSpec().APIKeySecretRef.Name, issuer.Ref()),
 		}))
 	}
 	if problem := credentials.KeyProblem(issuer, err, "read certificates"); problem != nil {
@@ -125,9 +126,10 @@ func later(what string, err error, pause time.Duration) (*purchase.Delivery, tim
 }
 
 // expect is what the certificate has to be. What this ledger ordered itself cannot
-// be older than the order; what was imported can.
+// be older than the order; what was imported can. A reissue is not the certificate before
+// it, which regfish may serve for a while longer.
 func (r *Reconciler) expect(in *input, p *v1alpha1.RegfishPurchase) pki.Expect {
-	e := pki.Expect{Request: in.csr, Now: r.Clock.Now()}
+	e := pki.Expect{Request: in.csr, Now: r.Clock.Now(), NotThis: purchase.Replaced(p, in.facts.Want)}
 	if first := purchase.FirstIntent(p); !first.IsZero() {
 		e.NotBefore = first.Add(-pki.MaxBackdate)
 	}

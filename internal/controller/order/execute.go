@@ -30,7 +30,7 @@ func (r *Reconciler) execute(ctx context.Context, in *input, d purchase.Decision
 	out := outcome{decision: d}
 	var err error
 	switch d.Step {
-	case purchase.StepBuy, purchase.StepRetry:
+	case purchase.StepBuy, purchase.StepRenew, purchase.StepReissue, purchase.StepRetry:
 		if out, err = r.spend(ctx, in); err != nil {
 			return outcome{}, err
 		}
@@ -69,7 +69,7 @@ func (r *Reconciler) spend(ctx context.Context, in *input) (outcome, error) {
 		if d.LookAgain > 0 && d.Purchase == nil && d.Void == "" {
 			r.pauses.set(client.ObjectKeyFromObject(in.order), pause{in.order.UID, in.decided(), r.Clock.Now().Add(d.LookAgain)})
 		}
-	case purchase.StepBuy, purchase.StepRetry, purchase.StepImport, purchase.StepFollow, purchase.StepDeliver, purchase.StepFail:
+	case purchase.StepBuy, purchase.StepRenew, purchase.StepReissue, purchase.StepRetry, purchase.StepImport, purchase.StepFollow, purchase.StepDeliver, purchase.StepFail:
 	}
 	return outcome{decision: d}, nil
 }

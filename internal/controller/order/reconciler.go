@@ -71,7 +71,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	d := purchase.Plan(in.facts)
-	if d.Step == purchase.StepBuy || d.Step == purchase.StepRetry {
+	if d.Sends() {
 		if left := r.pauses.left(req.NamespacedName, o.UID, in.decided(), r.Clock.Now()); left > 0 {
 			// Asked a moment ago, and the answer stands in the status.
 			return reconcile.Result{RequeueAfter: left}, nil

@@ -27,8 +27,8 @@ import (
 func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (purchase.Observation, time.Duration, error) {
 	now := r.Clock.Now()
 	name := client.ObjectKeyFromObject(p)
-	age := now.Sub(p.CreationTimestamp.Time)
-	known := r.seen.since(name, len(p.Spec.Attempts), now)
+	age := now.Sub(begun(p))
+	known := r.seen.since(name, len(p.Spec.Attempts)+len(p.Spec.Reissues), now)
 	o := purchase.Observation{}
 	if purchase.OfOtherVersion(p) {
 		return o, againWithoutOrder, nil
@@ -44,15 +44,51 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 		r.poller.Forget(name)
 		return o, 0, nil
 	}
+	if writer := purchase.PendingWriter(p); purchase.OpenReissue(p) && writer != nil && *writer != r.Spender.Writer && known < r.WriterGrace {
+		return o, max(time.Second, r.WriterGrace-known), nil
+	}
 	answer, next := r.follow(ctx, p)
 	if left := unwantedAfter - age; left > 0 && (next == 0 || left < next) {
 		next = left
 	}
 	o, err := r.observation(ctx, p, answer)
+	if err == nil && o.Vendor != nil && purchase.OpenReissue(p) {
+		err = r.reissued(ctx, p, *o.Vendor)
+	}
 	if err != nil && r.registered {
 		r.poller.Again(name)
 	}
 	return o, next, err
+}
+
+// begun is since when the order or the reissue of p that was begun last has been under way.
+func begun(p *v1alpha1.RegfishPurchase) time.Time {
+	if last := purchase.LastAction(p); !last.IsZero() {
+		return last
+	}
+	return p.CreationTimestamp.Time
+}
+
+// sourceOf is where the certificate of p is read.
+func sourceOf(p *v1alpha1.RegfishPurchase) poller.Source {
+	return poller.Source{Issuer: purchase.IssuerOf(p), Endpoint: p.Spec.Endpoint}
+}
+
+// reissued records what regfish says of a reissue of p that has not ended. What cannot be
+// read of it now is read at the next look.
+func (r *Reconciler) reissued(ctx context.Context, p *v1alpha1.RegfishPurchase, c regfish.Certificate) error {
+	vendor, err := r.connect(ctx, sourceOf(p))
+	var source *unread
+	if errors.As(err, &source) {
+		return nil
+	}
+	if err == nil {
+		err = r.Resolver.Reissued(ctx, vendor, p, c)
+	}
+	if regfish.KindOf(err) != regfish.KindNone {
+		return nil
+	}
+	return err
 }
 
 // follow has the poller look at the order of p, and returns the answer that it woke p for.
@@ -60,8 +96,7 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 func (r *Reconciler) follow(ctx context.Context, p *v1alpha1.RegfishPurchase) (*poller.Answer, time.Duration) {
 	name := client.ObjectKeyFromObject(p)
 	r.poller.Follow(poller.Order{
-		Name: name, ID: p.Spec.CertificateID, Placed: p.CreationTimestamp.Time, Told: p.Status.Vendor != nil,
-		Source: poller.Source{Issuer: p.Spec.IssuerRef, Endpoint: p.Spec.Endpoint},
+		Name: name, ID: p.Spec.CertificateID, Placed: begun(p), Told: p.Status.Vendor != nil, Source: sourceOf(p),
 	})
 	if r.registered {
 		return r.poller.Take(name), 0
@@ -81,7 +116,7 @@ func (r *Reconciler) differs(ctx context.Context, name types.NamespacedName, a p
 		log.FromContext(ctx).V(1).Info("an order could not be looked at", "purchase", p.Name, "reason", err.Error())
 		return false
 	}
-	return !equality.Semantic.DeepEqual(p.Status, purchase.Observe(&p, o))
+	return purchase.TellsOfReissue(&p, o.Vendor) || !equality.Semantic.DeepEqual(p.Status, purchase.Observe(&p, o))
 }
 
 // observeUnplaced finds out what there is to know about a purchase whose id is not
@@ -135,7 +170,7 @@ func (r *Reconciler) wanted(ctx context.Context, p *v1alpha1.RegfishPurchase) (b
 
 // connect connects to where an order was placed, with the key of its issuer. A key must
 // not go to another host than its own.
-func (r *Reconciler) connect(ctx context.Context, s poller.Source) (poller.Reader, error) {
+func (r *Reconciler) connect(ctx context.Context, s poller.Source) (purchase.Vendor, error) {
 	issuer, err := purchase.LookUpIssuer(ctx, r.Client, s.Issuer)
 	if err != nil {
 		return nil, err
@@ -164,7 +199,7 @@ func (u *unread) Error() string { return "order " + u.message }
 // observation is what an answer says about p; without one, what is known anyway.
 func (r *Reconciler) observation(ctx context.Context, p *v1alpha1.RegfishPurchase, a *poller.Answer) (purchase.Observation, error) {
 	o := purchase.Observation{}
-	if r.Clock.Now().Sub(p.CreationTimestamp.Time) > unwantedAfter {
+	if r.Clock.Now().Sub(begun(p)) > unwantedAfter {
 		wanted, err := r.wanted(ctx, p)
 		if err != nil {
 			return o, err
@@ -174,7 +209,8 @@ func (r *Reconciler) observation(ctx context.Context, p *v1alpha1.RegfishPurchas
 	if a == nil {
 		return o, nil
 	}
-	issuer, err := purchase.LookUpIssuer(ctx, r.Client, p.Spec.IssuerRef)
+	with := purchase.IssuerOf(p)
+	issuer, err := purchase.LookUpIssuer(ctx, r.Client, with)
 	if err != nil {
 		return o, err
 	}
@@ -196,9 +232,9 @@ func (r *Reconciler) observation(ctx context.Context, p *v1alpha1.RegfishPurchas
 		// Nothing was asked.
 	case regfish.KindNotFound:
 		o.NotFound = true
-		o.Key = fmt.Sprintf("Secret %q of %s", issuer.GetSpec().APIKeySecretRef.Name, p.Spec.IssuerRef)
+		o.Key = fmt.Sprintf("Secret %q of %s", issuer.GetSpec().APIKeySecretRef.Name, with)
 	case regfish.KindUnauthorized, regfish.KindForbidden:
-		o.Unread = notReady("order %s cannot be followed: regfish refuses the API key of %s (%v).", p.Spec.CertificateID, p.Spec.IssuerRef, a.Err)
+		o.Unread = notReady("order %s cannot be followed: regfish refuses the API key of %s (%v).", p.Spec.CertificateID, with, a.Err)
 	default:
 		o.Unread = &purchase.IssuerProblem{Reason: v1alpha1.ReasonVendorUnavailable, Message: fmt.Sprintf("order %s stands at regfish, which could not be asked: %v.", p.Spec.CertificateID, a.Err)}
 	}

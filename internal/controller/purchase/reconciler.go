@@ -84,7 +84,7 @@ type Reconciler struct {
 // itself, when it is called.
 func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o, woken: make(chan event.GenericEvent)}
-	r.poller = poller.New(poller.Options{Connect: r.connect, Differs: r.differs, Wake: r.wake, Clock: o.Clock, Every: o.Look})
+	r.poller = poller.New(poller.Options{Connect: func(ctx context.Context, s poller.Source) (poller.Reader, error) { return r.connect(ctx, s) }, Differs: r.differs, Wake: r.wake, Clock: o.Clock, Every: o.Look})
 	return r
 }
 

@@ -119,7 +119,7 @@ func (s *Server) startReissue(r *http.Request, account int, faults []Fault) repl
 	if request.DCVMethod == methodEmail {
 		begun.targets = emailTargets(o.purchase.Names, nil)
 	} else {
-		begun.validations = validationsOf(o.purchase.Names)
+		begun.validations = s.validationsOf(o.purchase.Names)
 	}
 	o.running = begun
 	s.reissues = append(s.reissues, begun.Reissue)
