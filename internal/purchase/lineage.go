@@ -391,10 +391,10 @@ func ready(c *cmapi.Certificate) bool {
 // must not wait for it any more: it is not Ready, or about to run out.
 func (f Facts) stuck(p *v1alpha1.RegfishPurchase) bool {
 	begun := unfinishedSince(p)
-	if begun.IsZero() || f.Now.Sub(begun) < stuckFor {
+	if begun.IsZero() || f.Now.Sub(begun) < stuckFor || f.Certificate == nil {
 		return false
 	}
-	if f.Certificate == nil || !ready(f.Certificate) || p.Status.NotBefore == nil || p.Status.NotAfter == nil {
+	if !ready(f.Certificate) || p.Status.NotBefore == nil || p.Status.NotAfter == nil {
 		return true
 	}
 	left, lifetime := p.Status.NotAfter.Sub(f.Now), p.Status.NotAfter.Sub(p.Status.NotBefore.Time)

@@ -118,13 +118,13 @@ func LastAction(p *v1alpha1.RegfishPurchase) time.Time {
 	return last
 }
 
-// unfinishedSince is when the first of the reissues was begun that p has had since its
-// certificate was last issued; zero if there is none.
+// unfinishedSince is when the first of the reissues of p was begun after which none has come
+// to an end; zero if there is none.
 func unfinishedSince(p *v1alpha1.RegfishPurchase) time.Time {
 	var since time.Time
 	for _, r := range reissuesInOrder(p) {
 		switch {
-		case r.End != nil && r.End.Result == v1alpha1.ReissueIssued:
+		case r.End != nil:
 			since = time.Time{}
 		case since.IsZero():
 			since = r.Time.Time
