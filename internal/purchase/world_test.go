@@ -217,6 +217,8 @@ type vendor struct {
 	unlisted []string
 	// listing runs when the account is listed.
 	listing func()
+	// reading runs when a certificate is read by its id.
+	reading func()
 	// before runs when an order is asked for, ahead of its last check.
 	before func()
 	// answer is what an order is answered with; nil: accepted and pending.
@@ -248,6 +250,9 @@ func (v *vendor) Certificates(_ context.Context, each func(regfish.Certificate) 
 }
 
 func (v *vendor) Certificate(_ context.Context, id string) (regfish.Certificate, error) {
+	if v.reading != nil {
+		v.reading()
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, c := range v.account {
