@@ -135,8 +135,12 @@ func inBaseline(p *v1alpha1.RegfishPurchase, id string) bool {
 	return true
 }
 
-// unresolved reports whether the attempt may have placed an order.
+// unresolved reports whether the attempt may have placed an order. Without an outcome it may,
+// whatever else is recorded: whoever ends an attempt records one.
 func unresolved(a v1alpha1.Attempt) bool {
+	if a.Outcome == nil {
+		return true
+	}
 	if a.ReleaseTime != nil || (a.Resolution != nil && a.Resolution.Result == v1alpha1.ResolutionNotFound) {
 		return false
 	}
