@@ -77,8 +77,10 @@ func (r *ring) start(ctx context.Context) error {
 	if err := errors.Join(os.RemoveAll(logs), os.MkdirAll(logs, 0o700)); err != nil {
 		return fmt.Errorf("make a folder for logs: %w", err)
 	}
-	if err := errors.Join(r.startControlPlane(), r.startVendor()); err != nil {
-		return err
+	for _, start := range []func() error{r.startControlPlane, r.startVendor} {
+		if err := start(); err != nil {
+			return err
+		}
 	}
 	for _, o := range []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ledger}},
