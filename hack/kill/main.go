@@ -12,6 +12,10 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 )
 
 func main() {
@@ -33,6 +37,9 @@ func run(ctx context.Context, rounds int, seed uint64, out, version string) (err
 		return errors.New("-rounds has to be 1 at least")
 	}
 	r := &ring{rounds: rounds, seed: seed, out: out}
+	// What the libraries in this process say is not what the controllers say.
+	ctrl.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
 	r.result = result{Rounds: rounds, Seed: seed, Version: version, began: time.Now()}
 	defer func() { err = errors.Join(err, r.end()) }()
 	if err := r.start(ctx); err != nil {
