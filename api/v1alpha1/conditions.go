@@ -265,6 +265,10 @@ const EventDecided = "Decided"
 // person decides cannot be carried out, and was removed; the message says why.
 const EventDecisionVoid = "DecisionVoid"
 
+// EventCertificateGone surfaces as an event on a purchase when the Certificate that it was
+// last used for does not exist any more while what was paid for goes on.
+const EventCertificateGone = "CertificateGone"
+
 // EventApprovalMissing surfaces as an event on a CertificateRequest that nobody
 // approved or denied for two minutes; nothing else is written before approval.
 const EventApprovalMissing = "ApprovalMissing"

@@ -65,6 +65,7 @@ func run(args []string) error {
 	flags.DurationVar(&o.PollInterval, "poll-interval", purchasecontroller.DefaultLook, "pause between two looks at a fresh purchase; it grows with the purchase's age, up to eight minutes")
 	flags.Float64Var(&o.Limits.Rate, "vendor-rate", poller.DefaultLimits.Rate, "how many calls a second are made at regfish in the long run, for each endpoint and API key")
 	flags.IntVar(&o.Limits.Burst, "vendor-burst", poller.DefaultLimits.Burst, "how many calls may be made at regfish at once after a pause, for each endpoint and API key")
+	flags.DurationVar(&o.Retention, "ledger-retention", purchase.DefaultRetention, "how long a purchase is kept after what was paid for has ended; at least "+leastRetention.String())
 	flags.DurationVar(&o.SettleTime, "settle-time", purchase.DefaultSettleTime, "how long an order whose answer was lost may take to appear in the account, before it counts as never placed; at least twice --write-window and --order-timeout together ("+purchase.MinSettleTime.String()+")")
 	flags.DurationVar(&o.LeaseDuration, "lease-duration", operator.DefaultLeaseDuration, "how long a leader that is not heard of stays the leader")
 	flags.DurationVar(&o.RenewDeadline, "renew-deadline", operator.DefaultRenewDeadline, "how long a leader tries to stay one before it ends; less than --lease-duration")
@@ -123,6 +124,9 @@ func run(args []string) error {
 	return operator.Run(ctx, o)
 }
 
+// leastRetention is the least time for which a purchase is kept.
+const leastRetention = 24 * time.Hour
+
 // checkTimes refuses times with which an order could be taken for lost that is still
 // under way.
 func checkTimes(o operator.Options) error {
@@ -136,6 +140,9 @@ func checkTimes(o operator.Options) error {
 		if f.value < time.Second || f.value > f.max {
 			return fmt.Errorf("%s %s: it has to be from 1s to %s; a pod that is stopped would be killed while a later order is under way", f.name, f.value, f.max)
 		}
+	}
+	if o.Retention < leastRetention {
+		return fmt.Errorf("--ledger-retention %s: it has to be %s at least, so that what was just paid for is not forgotten", o.Retention, leastRetention)
 	}
 	if least := o.Times.MinSettleTime(); o.SettleTime < least {
 		return fmt.Errorf("--settle-time %s: it has to be %s at least, because an order may still leave for %s after its intent, and takes up to %s to be answered", o.SettleTime, least, o.Times.WriteWindow, o.Times.OrderTimeout)

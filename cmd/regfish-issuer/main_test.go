@@ -19,6 +19,7 @@ func TestTimes(t *testing.T) {
 	}{
 		{"the defaults", "everybody has them", nil, ""},
 		{"short ones that fit together", "a ring of kills uses them", short, ""},
+		{"a retention of hours", "what was just paid for would be forgotten", []string{"--ledger-retention=23h"}, "--ledger-retention 23h0m0s: it has to be 24h0m0s at least"},
 		{"a settle time that an order can outlast", "it could be ordered again while it is under way", []string{"--settle-time=119s"}, "--settle-time 1m59s: it has to be 2m0s at least"},
 		{"the same with short times", "it could be ordered again while it is under way", append(short, "--settle-time=4s"), "--settle-time 4s: it has to be 5s at least"},
 		{"a longer write window", "the pod would be killed before the order is recorded", []string{"--write-window=31s"}, "--write-window 31s"},

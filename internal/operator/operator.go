@@ -110,6 +110,9 @@ type Options struct {
 	// account; zero means purchase.DefaultSettleTime. Less than that of Times is for
 	// tests.
 	SettleTime time.Duration
+	// Retention is for how long a purchase is kept after what was paid for has ended; zero
+	// means purchase.DefaultRetention.
+	Retention time.Duration
 	// PodUID, PodNamespace and PodName of this process, and its ServiceAccount
 	// (namespace:name).
 	PodUID, PodNamespace, PodName, ServiceAccount string
@@ -275,7 +278,7 @@ func reconcilers(mgr ctrl.Manager, o Options, writer client.Client, spender *pur
 		issuer.NewQueue(v1alpha1.KindClusterIssuer, issuerOptions(o, writer, resolver, ledger)),
 		request.New(request.Options{Client: writer, Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
 		order.New(order.Options{Client: writer, Spender: spender, Recorder: recorder, Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
-		purchasecontroller.New(purchasecontroller.Options{Client: writer, Spender: spender, Resolver: outcomes, Recorder: recorder, Clock: clock.RealClock{}, Concurrency: o.Concurrency, Look: o.PollInterval, WriterGrace: o.WriterGrace}),
+		purchasecontroller.New(purchasecontroller.Options{Client: writer, Spender: spender, Resolver: outcomes, Recorder: recorder, Clock: clock.RealClock{}, Concurrency: o.Concurrency, Look: o.PollInterval, WriterGrace: o.WriterGrace, Retention: o.Retention}),
 	} {
 		if err := r.Register(mgr); err != nil {
 			return fmt.Errorf("register %T: %w", r, err)

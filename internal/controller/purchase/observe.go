@@ -28,7 +28,7 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 	now := r.Clock.Now()
 	name := client.ObjectKeyFromObject(p)
 	age := now.Sub(begun(p))
-	known := r.seen.since(name, len(p.Spec.Attempts)+len(p.Spec.Reissues), now)
+	known := r.seen.since(name, actions(p), now)
 	o := purchase.Observation{}
 	if purchase.OfOtherVersion(p) {
 		return o, againWithoutOrder, nil
@@ -60,6 +60,9 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 	}
 	return o, next, err
 }
+
+// actions is how many orders and reissues were begun.
+func actions(p *v1alpha1.RegfishPurchase) int { return len(p.Spec.Attempts) + len(p.Spec.Reissues) }
 
 // begun is since when the order or the reissue of p that was begun last has been under way.
 func begun(p *v1alpha1.RegfishPurchase) time.Time {

@@ -66,6 +66,8 @@ type Options struct {
 	Concurrency int
 	// Look is the pause between two looks at a fresh purchase; it grows with age.
 	Look time.Duration
+	// Retention is for how long a purchase is kept after what was paid for has ended.
+	Retention time.Duration
 	// WriterGrace is how long an attempt of another process may still be under way.
 	WriterGrace time.Duration
 }
@@ -177,11 +179,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		r.poller.Forget(req.NamespacedName)
 		next = 0
 	}
-	watch, err := r.Resolver.Watch(ctx, &p)
-	if watch > 0 && (next == 0 || watch < next) {
-		next = watch
+	for _, look := range []func() (time.Duration, error){
+		func() (time.Duration, error) { return r.Resolver.Watch(ctx, &p) },
+		func() (time.Duration, error) {
+			return r.retain(ctx, &p, r.seen.since(req.NamespacedName, actions(&p), r.Clock.Now()))
+		},
+	} {
+		again, err := look()
+		if err != nil {
+			return controller.Again(err)
+		}
+		if again > 0 && (next == 0 || again < next) {
+			next = again
+		}
 	}
-	return reconcile.Result{RequeueAfter: next}, err
+	return reconcile.Result{RequeueAfter: next}, nil
 }
 
 // plan removes the plan of a request that is gone. While the request is there, its
