@@ -62,11 +62,12 @@ helm: ## Build the pinned Helm into bin/helm and fetch the CRDs of the Prometheu
 ##@ Develop
 
 .PHONY: generate
-generate: tools ## Write deepcopy functions, CRDs and the controller's role from the Go code, and what the chart has of them.
+generate: tools ## Write deepcopy functions, CRDs, the controller's role and docs/metrics.md from the Go code, and what the chart has of them.
 	$(CONTROLLER_GEN) object:headerFile=hack/header.txt paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=regfish-issuer-controller paths=./internal/... paths=./cmd/... output:rbac:dir=config/rbac
 	go run ./hack/chart
+	go run ./hack/metrics
 
 .PHONY: build
 build: ## Build the controller and the simulator into bin.

@@ -42,6 +42,7 @@ import (
 	purchasecontroller "github.com/regfish/regfish-issuer/internal/controller/purchase"
 	"github.com/regfish/regfish-issuer/internal/controller/request"
 	"github.com/regfish/regfish-issuer/internal/credentials"
+	"github.com/regfish/regfish-issuer/internal/metrics"
 	"github.com/regfish/regfish-issuer/internal/poller"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/regfish"
@@ -256,6 +257,7 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 	if err := reconcilers(mgr, o, writer, spender, resolver, ledger, recorder); err != nil {
 		return nil, err
 	}
+	metrics.From(metrics.Source{Cache: mgr.GetCache(), Ledger: ledger.Namespace})
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func (a *Accounts) of(endpoint, fingerprint string) *account {
 	if !ok {
 		// Keys are rotated, and nobody says when one is not used any more.
 		maps.DeleteFunc(a.all, func(_ accountKey, old *account) bool { return now.Sub(old.used) > forgetAfter })
-		found = &account{gate: newGate(a.limits), filled: now}
+		found = &account{gate: newGate(endpoint, a.limits), filled: now}
 		a.all[key] = found
 	}
 	found.used = now
@@ -125,7 +125,7 @@ func (a *Accounts) Client(v Vendor) *Client {
 		c.lists[i].busy = make(chan struct{}, 1)
 	}
 	if a == nil {
-		c.account = &account{gate: newGate(Limits{})}
+		c.account = &account{gate: newGate(v.Endpoint(), Limits{})}
 	} else {
 		c.account = a.of(v.Endpoint(), v.Fingerprint())
 	}

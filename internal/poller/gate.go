@@ -14,6 +14,7 @@ import (
 
 	"github.com/sony/gobreaker/v2"
 
+	"github.com/regfish/regfish-issuer/internal/metrics"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
@@ -60,8 +61,9 @@ const (
 // gate lets calls through one by one. A token is taken when the call is made, never
 // earlier, so that no window of a second sees more than rate plus burst.
 type gate struct {
-	limits  Limits
-	breaker *gobreaker.TwoStepCircuitBreaker[any]
+	endpoint string // only for metrics
+	limits   Limits
+	breaker  *gobreaker.TwoStepCircuitBreaker[any]
 
 	mu      sync.Mutex
 	level   float64   // tokens, those that are held for orders among them
@@ -75,8 +77,8 @@ type gate struct {
 	timer   *time.Timer
 }
 
-func newGate(l Limits) *gate {
-	g := &gate{limits: l, filled: time.Now(), share: 1}
+func newGate(endpoint string, l Limits) *gate {
+	g := &gate{endpoint: endpoint, limits: l, filled: time.Now(), share: 1}
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Timeout:     openFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= maxFailures },
@@ -88,7 +90,13 @@ func newGate(l Limits) *gate {
 		IsExcluded: func(err error) bool {
 			return errors.Is(err, context.Canceled) || regfish.KindOf(err) == regfish.KindRefused
 		},
-		OnStateChange: func(_ string, _, to gobreaker.State) {
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			switch {
+			case to == gobreaker.StateClosed:
+				metrics.Broken(endpoint, -1)
+			case from == gobreaker.StateClosed:
+				metrics.Broken(endpoint, 1)
+			}
 			if to == gobreaker.StateOpen {
 				g.mu.Lock()
 				defer g.mu.Unlock()
@@ -99,27 +107,40 @@ func newGate(l Limits) *gate {
 	return g
 }
 
-// notNow is the error of a call that is not made now. Its text says nothing that changes
-// from call to call: it gets into conditions.
-func notNow(op, why string, again time.Duration) *regfish.Error {
-	return &regfish.Error{Op: op, Kind: regfish.KindNotNow, Message: "not sent: " + why, RetryAfter: max(time.Second, again)}
-}
+// why a call is not made now, as metrics have it.
+type why string
 
 const (
-	whyClosed  = "regfish asked to be left alone for a while"
-	whyBroken  = "the last calls failed, and regfish is given a pause"
-	whyWaiting = "more calls wait than may be made (--vendor-rate)"
+	whyClosed  why = "Closed"
+	whyBroken  why = "Broken"
+	whyWaiting why = "Waiting"
 )
+
+// sentences say why to people. Nothing in them changes from call to call: they get into
+// conditions.
+var sentences = map[why]string{
+	whyClosed:  "regfish asked to be left alone for a while",
+	whyBroken:  "the last calls failed, and regfish is given a pause",
+	whyWaiting: "more calls wait than may be made (--vendor-rate)",
+}
+
+// notNow is the error of a call that is not made now.
+func (g *gate) notNow(op string, w why, again time.Duration) *regfish.Error {
+	metrics.HeldBack(g.endpoint, string(w))
+	return &regfish.Error{Op: op, Kind: regfish.KindNotNow, Message: "not sent: " + sentences[w], RetryAfter: max(time.Second, again)}
+}
 
 // enter waits until a call may be made. The caller makes it at once, and says with the
 // function that is returned how it ended.
 func (g *gate) enter(ctx context.Context, op string, c class) (func(error), error) {
 	if g.breaker.State() == gobreaker.StateOpen {
-		return nil, notNow(op, whyBroken, g.openLeft())
+		return nil, g.notNow(op, whyBroken, g.openLeft())
 	}
+	begun := time.Now()
 	if err := g.turn(ctx, op, c); err != nil {
 		return nil, err
 	}
+	metrics.Waited(g.endpoint, time.Since(begun))
 	return g.pass(op)
 }
 
@@ -127,9 +148,10 @@ func (g *gate) enter(ctx context.Context, op string, c class) (func(error), erro
 func (g *gate) pass(op string) (func(error), error) {
 	done, err := g.breaker.Allow()
 	if err != nil {
-		return nil, notNow(op, whyBroken, g.openLeft())
+		return nil, g.notNow(op, whyBroken, g.openLeft())
 	}
 	return func(err error) {
+		metrics.Called(g.endpoint, err)
 		done(err)
 		g.after(err)
 	}, nil
@@ -150,7 +172,7 @@ func (g *gate) turn(ctx context.Context, op string, c class) error {
 	}
 	if left := g.closed.Sub(now); left > longest {
 		g.mu.Unlock()
-		return notNow(op, whyClosed, left)
+		return g.notNow(op, whyClosed, left)
 	}
 	turn := make(chan struct{})
 	g.waiting[c] = append(g.waiting[c], turn)
@@ -171,7 +193,7 @@ func (g *gate) turn(ctx context.Context, op string, c class) error {
 	case <-ctx.Done():
 		err = &regfish.Error{Op: op, Kind: regfish.KindTransport, Message: "call was canceled", Err: ctx.Err()}
 	case <-timeout.C:
-		err = notNow(op, whyWaiting, g.backlog())
+		err = g.notNow(op, whyWaiting, g.backlog())
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -182,7 +204,7 @@ func (g *gate) turn(ctx context.Context, op string, c class) error {
 	}
 	g.waiting[c] = slices.Delete(g.waiting[c], i, i+1)
 	if g.closed.After(g.fill()) {
-		err = notNow(op, whyClosed, time.Until(g.closed))
+		err = g.notNow(op, whyClosed, time.Until(g.closed))
 	}
 	return err
 }
@@ -262,11 +284,13 @@ type promise struct {
 // promised while regfish fails: the one call that tries whether it is back is a read.
 func (g *gate) reserve(ctx context.Context, op string) (*promise, error) {
 	if g.breaker.State() != gobreaker.StateClosed {
-		return nil, notNow(op, whyBroken, g.openLeft())
+		return nil, g.notNow(op, whyBroken, g.openLeft())
 	}
+	begun := time.Now()
 	if err := g.turn(ctx, op, orders); err != nil {
 		return nil, err
 	}
+	metrics.Waited(g.endpoint, time.Since(begun))
 	return &promise{gate: g}, nil
 }
 
@@ -285,7 +309,7 @@ func (p *promise) release() {
 func (p *promise) enter(op string) (func(error), error) {
 	g := p.gate
 	if g.breaker.State() != gobreaker.StateClosed {
-		return nil, notNow(op, whyBroken, g.openLeft())
+		return nil, g.notNow(op, whyBroken, g.openLeft())
 	}
 	if err := p.use(op); err != nil {
 		return nil, err
@@ -299,7 +323,7 @@ func (p *promise) use(op string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if left := g.closed.Sub(g.fill()); left > 0 {
-		return notNow(op, whyClosed, left)
+		return g.notNow(op, whyClosed, left)
 	}
 	if p.over {
 		return &regfish.Error{Op: op, Kind: regfish.KindRefused, Message: "the call that was reserved was made or given up"}

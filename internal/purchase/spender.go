@@ -23,6 +23,7 @@ import (
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/credentials"
+	"github.com/regfish/regfish-issuer/internal/metrics"
 	"github.com/regfish/regfish-issuer/internal/pki"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
@@ -230,7 +231,9 @@ func (s *Spender) buy(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer
 	}
 	result := s.post(ctx, vendor, facts, parcel{order: orderOf(p), record: p.Name, number: attempt.Number, intent: attempt.Time.Time, begun: begun})
 	giveUp()
-	p = s.record(ctx, p, attempt.Number, s.outcome(result), result)
+	ended := s.outcome(result)
+	metrics.Attempt(p, ended.Result)
+	p = s.record(ctx, p, attempt.Number, ended, result)
 	// Not deferred: what was sent stays marked until its outcome is recorded, so that
 	// it is never settled as unsent.
 	release()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 
+	cmutil "github.com/cert-manager/cert-manager/pkg/api/util"
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/controller"
+	"github.com/regfish/regfish-issuer/internal/metrics"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 )
 
@@ -82,11 +84,27 @@ func (r *Reconciler) announce(ctx context.Context, before, after *v1alpha1.Regfi
 		if was := meta.FindStatusCondition(before.Status.Conditions, a.kind); was != nil && was.Status == now.Status && was.Reason == now.Reason {
 			continue
 		}
+		r.measure(after, cr, now)
 		log.FromContext(ctx).Info("order changed", "condition", a.kind, "status", now.Status, "reason", now.Reason, "message", now.Message)
 		r.event(after, cr, now, a.warning)
 		if a.wait {
 			r.reminders.set(client.ObjectKeyFromObject(after), after.UID, a.kind, r.Clock.Now().Add(day))
 		}
+	}
+}
+
+// measure counts how long the request waited since it was approved.
+func (r *Reconciler) measure(o *v1alpha1.RegfishOrder, cr *cmapi.CertificateRequest, c *metav1.Condition) {
+	approved := cmutil.GetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionApproved)
+	if approved == nil || approved.LastTransitionTime == nil || c.Status != metav1.ConditionTrue {
+		return
+	}
+	after := r.Clock.Now().Sub(approved.LastTransitionTime.Time)
+	switch c.Type {
+	case v1alpha1.ConditionPlaced:
+		metrics.Ordered(o.Namespace, controller.IssuerOf(o), after)
+	case v1alpha1.ConditionIssued:
+		metrics.Issued(o.Namespace, controller.IssuerOf(o), after)
 	}
 }
 
