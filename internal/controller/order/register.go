@@ -31,8 +31,7 @@ import (
 func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("regfishorder").
-		// Its own writes of status need no answer.
-		For(&v1alpha1.RegfishOrder{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.RegfishOrder{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, shown))).
 		Watches(&v1alpha1.RegfishPurchase{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfPurchase)).
 		Watches(&v1alpha1.RegfishOrder{}, handler.EnqueueRequestsFromMapFunc(r.ordersBeside), builder.WithPredicates(controller.Shows)).
 		Watches(&v1alpha1.RegfishIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfIssuer), builder.WithPredicates(usability)).
@@ -40,6 +39,19 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Watches(&cmapi.CertificateRequest{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(denial)).
 		WithOptions(ctrlcontroller.Options{MaxConcurrentReconciles: r.Concurrency}).
 		Complete(r)
+}
+
+// shown lets through what this controller itself wrote, once it is in the cache. A status
+// that was decided on while the cache was behind would stand otherwise: whatever woke the
+// order since compared with the status before it. One more look finds nothing to write.
+var shown = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	DeleteFunc:  func(event.DeleteEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, after := e.ObjectOld.(*v1alpha1.RegfishOrder), e.ObjectNew.(*v1alpha1.RegfishOrder)
+		return after.Status.State != v1alpha1.StateIssued && after.Status.State != v1alpha1.StateFailed && !equality.Semantic.DeepEqual(before.Status, after.Status)
+	},
 }
 
 // usability lets through the changes of an issuer that can change a decision. The

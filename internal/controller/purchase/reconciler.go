@@ -164,6 +164,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err != nil {
 		return controller.Again(err)
 	}
+	if left := unwantedAfter - r.Clock.Now().Sub(p.CreationTimestamp.Time); left > 0 && r.registered && untold(&p, o) {
+		// Whoever bought it shows what the answer to the order said, or the poller has
+		// asked in a moment. A status without that would only be told from, and then
+		// taken back.
+		return reconcile.Result{RequeueAfter: left}, nil
+	}
 	before := p.DeepCopy()
 	p.Status = purchase.Observe(&p, o)
 	if !equality.Semantic.DeepEqual(before.Status, p.Status) {
@@ -194,6 +200,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		}
 	}
 	return reconcile.Result{RequeueAfter: next}, nil
+}
+
+// untold reports whether the order of p stands and nobody said yet what regfish says of it.
+func untold(p *v1alpha1.RegfishPurchase, o purchase.Observation) bool {
+	return p.Spec.CertificateID != "" && p.Status.Vendor == nil && o.Vendor == nil && o.Search == nil && !o.NotFound && o.Unread == nil && !o.OtherCluster
 }
 
 // plan removes the plan of a request that is gone. While the request is there, its
