@@ -20,8 +20,8 @@ import (
 const (
 	// OrdersByIssuer finds the orders that name an issuer, by its Ref.
 	OrdersByIssuer = "issuer"
-	// OrdersQueued finds the orders that wait for an issuer's purchase limit, by the
-	// issuer's Ref.
+	// OrdersQueued finds the orders that have a place in the queue for an issuer's purchase
+	// limit, by the issuer's Ref.
 	OrdersQueued = "queued"
 	// OrdersByPurchase finds the orders that show a purchase or wait for it.
 	OrdersByPurchase = "status.purchaseRef.name"
@@ -72,7 +72,7 @@ func Index(ctx context.Context, cache client.FieldIndexer) error {
 			return []string{IssuerOf(o.(*v1alpha1.RegfishOrder)).String()}
 		}},
 		{&v1alpha1.RegfishOrder{}, OrdersQueued, func(o client.Object) []string {
-			if order := o.(*v1alpha1.RegfishOrder); purchase.Queued(order) {
+			if order := o.(*v1alpha1.RegfishOrder); purchase.InLine(order) {
 				return []string{IssuerOf(order).String()}
 			}
 			return nil

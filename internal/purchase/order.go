@@ -103,7 +103,7 @@ func OrderStatus(before v1alpha1.OrderStatus, f OrderFacts) v1alpha1.OrderStatus
 	case StepWait, StepQueue:
 		c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, d.Reason, d.Message)
 	}
-	if queues(d.Reason) {
+	if lines(d.Reason) {
 		s.ReplacesNotAfter = f.ReplacesNotAfter
 	}
 	c.apply(&s.Conditions)

@@ -6,8 +6,6 @@ package purchase
 import (
 	"cmp"
 	"fmt"
-	"math"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -23,12 +21,22 @@ type Ahead struct {
 }
 
 // Queued reports whether the order waits for a slot of the purchase limit.
-func Queued(o *v1alpha1.RegfishOrder) bool {
-	c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionPlaced)
-	return c != nil && c.Status == metav1.ConditionFalse && queues(c.Reason)
+func Queued(o *v1alpha1.RegfishOrder) bool { return queues(placedReason(o)) }
+
+// InLine reports whether the order keeps its place in the queue for a slot: it waits for
+// one, or for its issuer, which is not Ready for a moment after every edit. Whoever looked
+// first after that would get what others have waited for.
+func InLine(o *v1alpha1.RegfishOrder) bool { return lines(placedReason(o)) }
+
+func placedReason(o *v1alpha1.RegfishOrder) string {
+	if c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionPlaced); c != nil && c.Status == metav1.ConditionFalse {
+		return c.Reason
+	}
+	return ""
 }
 
-// queues reports whether the reason of Placed is a wait for the purchase limit.
+// queues reports whether the reason of Placed is a wait for the purchase limit, and lines
+// whether it keeps a place in the queue.
 func queues(reason string) bool {
 	switch reason {
 	case v1alpha1.ReasonPurchaseLimitReached, v1alpha1.ReasonSlotAfterExpiry, v1alpha1.ReasonPurchasesPaused:
@@ -37,32 +45,27 @@ func queues(reason string) bool {
 	return false
 }
 
+func lines(reason string) bool { return queues(reason) || reason == v1alpha1.ReasonIssuerNotReady }
+
 // AheadOf counts the orders of queue that get a slot before o: renewals first, the one
 // whose certificate expires first before the others, then those that were asked for
 // first. An order whose namespace has no slot left is in nobody's way. The queue is
 // what a cache shows: a mistake in it costs a place, never a purchase, since a slot is
 // reserved at the API server.
 func AheadOf(o *v1alpha1.RegfishOrder, queue []v1alpha1.RegfishOrder, issuer v1alpha1.Issuer, now time.Time) Ahead {
-	queue = slices.DeleteFunc(slices.Clone(queue), func(other v1alpha1.RegfishOrder) bool { return before(&other, o) >= 0 })
-	slices.SortFunc(queue, func(a, b v1alpha1.RegfishOrder) int { return before(&a, &b) })
-	_, buckets := SlotsOf(issuer, nil, now)
-	left := map[string]int32{}
-	var ahead Ahead
+	count := map[string]int32{}
 	for i := range queue {
-		ns := queue[i].Namespace
-		if _, known := left[ns]; !known {
-			left[ns] = math.MaxInt32
-			if s := slotsIn(issuer, buckets, ns); s != nil {
-				left[ns] = s.Limit - s.Used
-			}
+		if before(&queue[i], o) < 0 {
+			count[queue[i].Namespace]++
 		}
-		if ns == o.Namespace {
-			ahead.InNamespace++
+	}
+	_, buckets := SlotsOf(issuer, nil, now)
+	ahead := Ahead{InNamespace: count[o.Namespace]}
+	for ns, n := range count {
+		if s := slotsIn(issuer, buckets, ns); s != nil {
+			n = min(n, max(0, s.Limit-s.Used))
 		}
-		if left[ns] > 0 {
-			left[ns]--
-			ahead.All++
-		}
+		ahead.All += n
 	}
 	return ahead
 }

@@ -93,6 +93,25 @@ func TestAheadOf(t *testing.T) {
 	}
 }
 
+// An order that waits for its issuer keeps its place: every edit of an issuer makes it
+// not Ready for a moment.
+func TestInLine(t *testing.T) {
+	for reason, want := range map[string]struct{ queued, inLine bool }{
+		v1alpha1.ReasonPurchaseLimitReached: {true, true},
+		v1alpha1.ReasonSlotAfterExpiry:      {true, true},
+		v1alpha1.ReasonPurchasesPaused:      {true, true},
+		v1alpha1.ReasonIssuerNotReady:       {false, true},
+		v1alpha1.ReasonVendorUnavailable:    {false, false},
+		v1alpha1.ReasonWaitingForPurchase:   {false, false},
+	} {
+		f := OrderFacts{Want: wanted(t), Decision: Decision{Step: StepQueue, Reason: reason}, ReplacesNotAfter: at(noon)}
+		o := v1alpha1.RegfishOrder{Status: OrderStatus(v1alpha1.OrderStatus{}, f)}
+		if Queued(&o) != want.queued || InLine(&o) != want.inLine || (o.Status.ReplacesNotAfter != nil) != want.inLine {
+			t.Errorf("%s: queued %v, in line %v, replaces what ends at %v", reason, Queued(&o), InLine(&o), o.Status.ReplacesNotAfter)
+		}
+	}
+}
+
 func TestLimit(t *testing.T) {
 	full := func(limit int32, in time.Duration) Slots {
 		return Slots{Limit: limit, Used: limit, Next: noon.Add(in), Leaving: []Leaving{{noon.Add(in), limit}}, Window: days(1)}

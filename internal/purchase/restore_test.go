@@ -163,7 +163,11 @@ func TestNothingIsBoughtAgainAfterARestore(t *testing.T) {
 		had bool
 	}{
 		{name: "the process died with the order under way", make: func(t *testing.T) *bought {
-			return buyOnce(t, func(w *world, _ int) regfish.OrderResult { intoAccount(w); runtime.Goexit(); return regfish.OrderResult{} })
+			return buyOnce(t, func(w *world, _ int) regfish.OrderResult {
+				intoAccount(w)
+				runtime.Goexit()
+				return regfish.OrderResult{}
+			})
 		}},
 		{name: "its answer was lost", make: lost},
 		{name: "it is pending", make: func(t *testing.T) *bought { b := pends(t); b.look(); return b }},

@@ -92,5 +92,11 @@ func waiting(ctx context.Context, reader client.Reader, issuer v1alpha1.IssuerRe
 	if err := reader.List(ctx, &orders, client.MatchingFields{controller.OrdersQueued: issuer.String()}, client.UnsafeDisableDeepCopy); err != nil {
 		return 0, fmt.Errorf("list the orders that wait for the purchase limit: %w", err)
 	}
-	return int32(len(orders.Items)), nil //nolint:gosec // bounded by what an API server holds
+	var n int32
+	for i := range orders.Items {
+		if purchase.Queued(&orders.Items[i]) {
+			n++
+		}
+	}
+	return n, nil
 }

@@ -58,7 +58,7 @@ func (r *Reconciler) gather(ctx context.Context, o *v1alpha1.RegfishOrder) (*inp
 // queue finds who gets a slot of the purchase limit before this order. It is not asked
 // before there is a queue: the Certificate has to be read for it.
 func (r *Reconciler) queue(ctx context.Context, in *input) error {
-	if in.issuer == nil {
+	if ref := in.order.Status.PurchaseRef; in.issuer == nil || (ref != nil && ref.CertificateID != "") {
 		return nil
 	}
 	var waiting v1alpha1.RegfishOrderList
