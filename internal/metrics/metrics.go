@@ -72,7 +72,7 @@ var (
 	nextSlotDesc = standing("regfish_purchase_next_slot_timestamp_seconds", "When the purchase limit of the issuer lets the next purchase begin, in Unix time; absent while it is not reached.",
 		issuerKind, issuerNamespace, issuerName)
 
-	attempts = counter("regfish_purchase_attempts_total", "Orders that were sent to regfish, or were about to be, by how they ended: Accepted, Rejected, NotSent, or Unknown, which is looked for.",
+	attempts = counter("regfish_purchase_attempts_total", "Orders, renewals and reissues that were sent to regfish, or were about to be, by how they ended: Accepted, Rejected, NotSent, or Unknown, which is looked for.",
 		"namespace", issuerKind, issuerNamespace, issuerName, "sku", "action", "reason")
 	toOrder = histogram("regfish_approval_to_order_seconds", "Time from the approval of a request until an order for it stands at regfish.", waits,
 		"namespace", issuerKind, issuerNamespace, issuerName)
@@ -97,10 +97,10 @@ func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
 
 func of(ref v1alpha1.IssuerRef) []string { return []string{ref.Kind, ref.Namespace, ref.Name} }
 
-// Attempt counts an order of p that ended.
-func Attempt(p *v1alpha1.RegfishPurchase, result string) {
+// Attempt counts an order of p, or a reissue, that ended.
+func Attempt(p *v1alpha1.RegfishPurchase, action, result string) {
 	labels := append([]string{p.Spec.Beneficiary.Namespace}, of(p.Spec.IssuerRef)...)
-	attempts.WithLabelValues(append(labels, p.Spec.SKU, string(p.Spec.Action), result)...).Inc()
+	attempts.WithLabelValues(append(labels, p.Spec.SKU, action, result)...).Inc()
 }
 
 // Ordered counts a request for which an order stands, so long after its approval.

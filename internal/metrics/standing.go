@@ -111,7 +111,7 @@ func (s *Source) purchases(ctx context.Context, out chan<- prometheus.Metric) {
 	count, held, action, age := series[ofPurchases]{}, series[ofReasons]{}, series[ofReasons]{}, series[ofReasons]{}
 	for i := range list.Items {
 		p := &list.Items[i]
-		count[ofPurchases{p.Spec.Beneficiary.Namespace, p.Spec.IssuerRef, p.Spec.SKU, string(p.Spec.Action), p.Status.State}]++
+		count[ofPurchases{p.Spec.Beneficiary.Namespace, p.Spec.IssuerRef, p.Spec.SKU, p.Spec.Action, p.Status.State}]++
 		if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionHeld); c != nil && c.Status == "True" {
 			held[ofReasons{p.Spec.Beneficiary.Namespace, p.Spec.IssuerRef, c.Reason}]++
 		}

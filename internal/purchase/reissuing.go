@@ -18,6 +18,7 @@ import (
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/credentials"
+	"github.com/regfish/regfish-issuer/internal/metrics"
 	"github.com/regfish/regfish-issuer/internal/pki"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
@@ -87,7 +88,9 @@ func (s *Spender) reissue(ctx context.Context, vendor Vendor, issuer v1alpha1.Is
 		reissue: regfish.ReissueRequest{CSR: string(facts.Want.Request.PEM), DCVMethod: vendorMethod(r.DCVMethod), CommonName: c.CommonName, DNSNames: c.DNSNames},
 	})
 	giveUp()
-	p = s.recordReissue(ctx, p, r.Number, s.outcome(result), result)
+	ended := s.outcome(result)
+	metrics.Attempt(p, v1alpha1.ActionReissue, ended.Result)
+	p = s.recordReissue(ctx, p, r.Number, ended, result)
 	release()
 	s.show(ctx, issuer, p, result)
 	return Plan(facts.with(p)), refusal(issuer, result, true), nil

@@ -232,7 +232,7 @@ func (s *Spender) buy(ctx context.Context, vendor Vendor, issuer v1alpha1.Issuer
 	result := s.post(ctx, vendor, facts, parcel{order: orderOf(p), record: p.Name, number: attempt.Number, intent: attempt.Time.Time, begun: begun})
 	giveUp()
 	ended := s.outcome(result)
-	metrics.Attempt(p, ended.Result)
+	metrics.Attempt(p, p.Spec.Action, ended.Result)
 	p = s.record(ctx, p, attempt.Number, ended, result)
 	// Not deferred: what was sent stays marked until its outcome is recorded, so that
 	// it is never settled as unsent.
