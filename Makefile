@@ -149,6 +149,10 @@ lint: tools ## Check formatting, go vet, golangci-lint.
 	go vet ./...
 	$(GOLANGCI_LINT) run
 
+.PHONY: bench
+bench: ## Measure what thousands of orders cost, write bin/bench.json, and fail if a bar is missed.
+	go run ./hack/bench
+
 .PHONY: verify
 verify: generate lint ## Regenerate, tidy, lint, and fail if the working tree is not what is committed.
 	@for module in $(MODULES); do echo "go -C $$module mod tidy -diff"; go -C $$module mod tidy -diff; done
