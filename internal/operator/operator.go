@@ -117,10 +117,19 @@ type Options struct {
 	// PodUID, PodNamespace and PodName of this process, and its ServiceAccount
 	// (namespace:name).
 	PodUID, PodNamespace, PodName, ServiceAccount string
+	// Clock tells the time; nil for the real one. Another one is for tests.
+	Clock clock.PassiveClock
 	// Wrap, if set, replaces the client that writes; tests make it fail.
 	Wrap func(client.Client) client.Client
 	// SkipNameValidation lets tests run several in one process.
 	SkipNameValidation bool
+}
+
+func (o Options) clock() clock.PassiveClock {
+	if o.Clock != nil {
+		return o.Clock
+	}
+	return clock.RealClock{}
 }
 
 // Scheme knows every kind that the controller touches.
@@ -242,7 +251,7 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 		},
 		Writer: v1alpha1.Writer{PodUID: types.UID(o.PodUID), PodNamespace: o.PodNamespace, PodName: o.PodName, StartNonce: identity},
 		Times:  o.Times,
-		Clock:  clock.RealClock{},
+		Clock:  o.clock(),
 		MayShow: func(i v1alpha1.Issuer, url string) bool {
 			return controller.MayShow(i.GetSpec().URL, o.ConsoleHosts, url)
 		},
@@ -278,9 +287,9 @@ func reconcilers(mgr ctrl.Manager, o Options, writer client.Client, spender *pur
 		issuer.New(v1alpha1.KindClusterIssuer, issuerOptions(o, writer, resolver, ledger)),
 		issuer.NewQueue(v1alpha1.KindIssuer, issuerOptions(o, writer, resolver, ledger)),
 		issuer.NewQueue(v1alpha1.KindClusterIssuer, issuerOptions(o, writer, resolver, ledger)),
-		request.New(request.Options{Client: writer, Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
-		order.New(order.Options{Client: writer, Spender: spender, Recorder: recorder, Clock: clock.RealClock{}, Concurrency: o.Concurrency}),
-		purchasecontroller.New(purchasecontroller.Options{Client: writer, Spender: spender, Resolver: outcomes, Recorder: recorder, Clock: clock.RealClock{}, Concurrency: o.Concurrency, Look: o.PollInterval, WriterGrace: o.WriterGrace, Retention: o.Retention}),
+		request.New(request.Options{Client: writer, Clock: o.clock(), Concurrency: o.Concurrency}),
+		order.New(order.Options{Client: writer, Spender: spender, Recorder: recorder, Clock: o.clock(), Concurrency: o.Concurrency}),
+		purchasecontroller.New(purchasecontroller.Options{Client: writer, Spender: spender, Resolver: outcomes, Recorder: recorder, Clock: o.clock(), Concurrency: o.Concurrency, Look: o.PollInterval, WriterGrace: o.WriterGrace, Retention: o.Retention}),
 	} {
 		if err := r.Register(mgr); err != nil {
 			return fmt.Errorf("register %T: %w", r, err)
@@ -291,7 +300,7 @@ func reconcilers(mgr ctrl.Manager, o Options, writer client.Client, spender *pur
 
 func issuerOptions(o Options, writer client.Client, resolver *credentials.Resolver, ledger v1alpha1.Ledger) issuer.Options {
 	return issuer.Options{
-		Client: writer, Ledger: ledger, Clock: clock.RealClock{}, Concurrency: o.Concurrency,
+		Client: writer, Ledger: ledger, Clock: o.clock(), Concurrency: o.Concurrency,
 		Connect: func(ctx context.Context, i v1alpha1.Issuer) (issuer.Vendor, error) {
 			c, err := resolver.Client(ctx, i)
 			if err != nil {

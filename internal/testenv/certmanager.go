@@ -42,6 +42,8 @@ type CertManagerOptions struct {
 	// FailureBackoff is how long cert-manager waits before it replaces a failed request. Zero means cert-manager's default
 	// of an hour; it doubles with every failure, up to 32 hours.
 	FailureBackoff time.Duration
+	// Clock that the controllers go by; nil for the real one.
+	Clock *Clock
 }
 
 // StartCertManager runs cert-manager's own controllers in this process. They log to the logger in ctx, or nowhere. They
@@ -75,6 +77,9 @@ func startController(ctx context.Context, running *sync.WaitGroup, name string, 
 	factory, err := contextFactory(ctx, config, opts)
 	if err != nil {
 		return err
+	}
+	if opts.Clock != nil {
+		setClock(factory, opts.Clock)
 	}
 	c, err := controller.Known()[name](factory)
 	if err != nil {
