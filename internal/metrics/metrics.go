@@ -146,7 +146,8 @@ Generated from the code by ` + "`make generate`" + `. The endpoint is described 
 
 Gauges are computed from the cache when somebody asks. A replica that stands by has
 them too: take ` + "`max`" + ` over the pods. No label names a request, an order, a certificate or a
-domain.
+domain. ` + "`namespace`" + ` is that of the requests: a scraper that adds its own keeps it with
+` + "`honor_labels`" + `, as the chart's monitors do.
 
 | Metric | Type | Labels | Meaning |
 |---|---|---|---|

@@ -97,6 +97,8 @@ metadata:
 port: metrics
 scheme: https
 path: /metrics
+# The namespace of a metric is that of a request, not of this pod.
+honorLabels: true
 {{- with $monitor.interval }}
 interval: {{ . }}
 {{- end }}
