@@ -6,7 +6,8 @@ package poller
 import (
 	"cmp"
 	"context"
-	"math/rand/v2"
+	"fmt"
+	"hash/fnv"
 	"slices"
 	"sync"
 	"time"
@@ -99,7 +100,8 @@ type entry struct {
 	Order
 	next    time.Time // when it is looked at again
 	changed time.Time // when an answer differed last
-	answer  *Answer   // one that differed and that nobody took yet
+	answer  *Answer   // one that differed and that nobody has acted on yet
+	taken   *Answer   // the one that was taken last
 	lacking bool      // the last list lacked it: it is read by its id
 }
 
@@ -132,7 +134,9 @@ func (p *Poller) Forget(name types.NamespacedName) {
 	delete(p.orders, name)
 }
 
-// Take returns the answer that the purchase was woken for, nil if there is none.
+// Take returns the answer that the purchase was woken for, nil if there is none. It is kept
+// until Done says that it was acted on: whoever could not write it takes it again, and
+// regfish is not asked again for that.
 func (p *Poller) Take(name types.NamespacedName) *Answer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -140,19 +144,19 @@ func (p *Poller) Take(name types.NamespacedName) *Answer {
 	if e == nil {
 		return nil
 	}
-	a := e.answer
-	e.answer = nil
-	return a
+	e.taken = e.answer
+	return e.answer
 }
 
-// Again has the order read again at once: what was said of it could not be acted on.
-func (p *Poller) Again(name types.NamespacedName) {
+// Done drops the answer that was taken last, if there is no newer one.
+func (p *Poller) Done(name types.NamespacedName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if e := p.orders[name]; e != nil {
-		// One of thousands is no reason for a list.
-		e.next, e.lacking = p.Clock.Now(), true
-		p.hurry()
+		if e.answer == e.taken {
+			e.answer = nil
+		}
+		e.taken = nil
 	}
 }
 
@@ -408,12 +412,14 @@ func (p *Poller) fresh(e *entry, now time.Time) bool {
 }
 
 // pause is the pause between two looks at an order: short while it is fresh, then a
-// tenth of its age, within bounds, with a third of jitter so that many do not ask at
-// once.
+// tenth of its age, within bounds. It is spread over a third so that many do not ask at
+// once, by name and time and not by chance, so that a run can be repeated.
 func (p *Poller) pause(e *entry, now time.Time) time.Duration {
 	pause := p.Every
 	if !p.fresh(e, now) {
 		pause = min(max(longest, p.Every), max(p.Every, now.Sub(e.Placed)/10))
 	}
-	return pause - pause/6 + time.Duration(rand.Int64N(int64(pause/3)+1)) //nolint:gosec // spreading load needs no secrecy
+	sum := fnv.New32a()
+	_, _ = fmt.Fprint(sum, e.Name, now.UnixNano()) // it never fails
+	return pause - pause/6 + time.Duration(float64(pause/3)*float64(sum.Sum32())/(1<<32))
 }

@@ -175,12 +175,19 @@ func TestLostWakesHeal(t *testing.T) {
 		if got := l.shown[nameOf(orderID(0))]; got != "issued" {
 			t.Errorf("shows %q", got)
 		}
-		// And what could not be written is asked for again at once.
-		before := len(v.made("get"))
-		l.Again(nameOf(orderID(0)))
-		pass(time.Second)
-		if n := len(v.made("get")) - before; n != 1 {
-			t.Errorf("%d reads", n)
+		// What could not be written is there for whoever comes again, and regfish is not asked
+		// for it again.
+		name := nameOf(orderID(0))
+		l.lost = true
+		v.set(orderID(0), "revoked")
+		pass(10 * time.Minute)
+		first := l.Take(name)
+		if again := l.Take(name); again == nil || again != first || said(*again) != "revoked" {
+			t.Errorf("took %v and then %v", first, again)
+		}
+		l.Done(name)
+		if left := l.Take(name); left != nil {
+			t.Errorf("after it was acted on there is %v", left)
 		}
 	})
 }

@@ -192,6 +192,7 @@ func follows(t *testing.T, c *Client) *ledger {
 				return
 			}
 			l.shown[name], l.told[name] = said(*a), time.Now()
+			l.Done(name)
 		},
 		Clock: clock.RealClock{}, Every: DefaultEvery,
 	})

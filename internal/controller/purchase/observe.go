@@ -55,9 +55,6 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.RegfishPurchase) (
 	if err == nil && o.Vendor != nil && purchase.OpenReissue(p) {
 		err = r.reissued(ctx, p, *o.Vendor)
 	}
-	if err != nil && r.registered {
-		r.poller.Again(name)
-	}
 	return o, next, err
 }
 

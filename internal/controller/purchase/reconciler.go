@@ -174,13 +174,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	p.Status = purchase.Observe(&p, o)
 	if !equality.Semantic.DeepEqual(before.Status, p.Status) {
 		if err := r.Client.Status().Patch(ctx, &p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-			r.poller.Again(req.NamespacedName)
 			return controller.Again(err)
 		}
 		if c := purchase.Turned(before.Status.Conditions, p.Status.Conditions, v1alpha1.ConditionHeld); c != nil && r.Spender.Warn != nil {
 			r.Spender.Warn(&p, *c)
 		}
 	}
+	r.poller.Done(req.NamespacedName)
 	if purchase.Resting(&p) {
 		r.poller.Forget(req.NamespacedName)
 		next = 0
