@@ -21,8 +21,7 @@ import (
 	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
 )
 
-// restPatience bounds how long everything may take to come to rest: an order that was
-// never placed is tried again after a minute, and after two.
+// restPatience bounds how long everything may take to come to rest.
 const restPatience = 8 * time.Minute
 
 // cluster is what the API server has.
@@ -87,7 +86,8 @@ func (r *ring) judge(ctx context.Context) error {
 	return fmt.Errorf("%d findings with seed %d: %s", len(findings), r.seed, findings[0])
 }
 
-// restless lists what still has to go on by itself.
+// restless lists what still has to be found out or followed. What is known to have bought
+// nothing, and is tried again when its pause is over, is at rest: pauses grow to an hour.
 func (r *ring) restless(c *cluster) []string {
 	var found []string
 	held := map[string]bool{} // hosts
@@ -110,9 +110,20 @@ func (r *ring) restless(c *cluster) []string {
 		if o.Status.State == v1alpha1.StateHeld {
 			continue
 		}
+		if o.Status.State == v1alpha1.StateQueued && c.tried(q.host) {
+			continue
+		}
 		found = append(found, fmt.Sprintf("request %s, %s: %s", q.name, o.Status.State, o.Status.Message))
 	}
 	return found
+}
+
+// tried reports whether the order for a host was tried often enough to wait for longer
+// than the ring does.
+func (c *cluster) tried(host string) bool {
+	return slices.ContainsFunc(c.purchases, func(p v1alpha1.RegfishPurchase) bool {
+		return slices.Contains(p.Spec.DNSNames, host) && len(p.Spec.Attempts) > 2 && !unresolved(p)
+	})
 }
 
 // unresolved reports whether nobody knows what became of an order of the purchase.
@@ -168,6 +179,8 @@ func (r *ring) compare(c *cluster, sold []simulator.Purchase) (findings []string
 			}
 		case cmapi.CertificateRequestReasonFailed:
 			r.result.Failed++
+		default:
+			r.result.Waiting++
 		}
 	}
 	return findings

@@ -30,6 +30,7 @@ type result struct {
 	MadeAgain int `json:"madeAgain"` // requests that were deleted and made again with their key
 	Issued    int `json:"issued"`
 	Failed    int `json:"failed"`
+	Waiting   int `json:"waiting"` // for a person, or until a pause is over
 
 	Billed      int `json:"billed"`      // orders that the vendor bills
 	RepliesLost int `json:"repliesLost"` // of them, those whose answer nobody got
@@ -87,6 +88,7 @@ func (res *result) page() string {
 		{"Requests deleted and made again with the same key", res.MadeAgain},
 		{"Requests issued", res.Issued},
 		{"Requests failed", res.Failed},
+		{"Requests that wait for a person, or until the pause after a third attempt is over", res.Waiting},
 		{"Orders recorded before they were to be sent", res.Attempts},
 		{"Orders that the vendor bills", res.Billed},
 		{"Orders billed whose answer nobody got", res.RepliesLost},
