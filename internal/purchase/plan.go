@@ -4,6 +4,7 @@
 package purchase
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -131,7 +132,11 @@ func Plan(f Facts) Decision {
 // for as long as it is on its way or fit to be handed out again. This is what
 // makes every repetition of one request free.
 func sameKey(f Facts) (Decision, bool) {
-	for _, p := range f.own() {
+	// What was placed, or may have been, comes before what may be tried again: an older
+	// purchase whose order a person found serves the key also beside a newer one.
+	own := f.own()
+	slices.SortStableFunc(own, func(a, b *v1alpha1.RegfishPurchase) int { return cmp.Compare(untried(a), untried(b)) })
+	for _, p := range own {
 		if r := lastReissueFor(p, f.Want); r != nil && r.Outcome != nil && r.Outcome.Final {
 			return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonRejected, Message: fmt.Sprintf("regfish refused to reissue %s for this request (%s): change the Certificate.", p.Spec.CertificateID, strings.TrimSuffix(r.Outcome.Message, "."))}, true
 		}
@@ -168,6 +173,14 @@ func sameKey(f Facts) (Decision, bool) {
 		}
 	}
 	return Decision{}, false
+}
+
+// untried is 0 for a purchase that was placed or may have been, and 1 for any other.
+func untried(p *v1alpha1.RegfishPurchase) int {
+	if ph := phaseOf(p); ph == phasePlaced || ph == phaseUnresolved {
+		return 0
+	}
+	return 1
 }
 
 // boughtForKey: what was bought or reissued for the key is followed, handed out while it is fit to
@@ -228,7 +241,7 @@ func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 			Message: fmt.Sprintf("%s; the next one follows at %s.", nothingPlaced(last), next.UTC().Format(time.RFC3339)),
 		}
 	}
-	for _, rule := range []func(Facts) (Decision, bool){oneOrderAtATime, limit, unclaimed} {
+	for _, rule := range []func(Facts) (Decision, bool){oneOrderAtATime, waitForPlaced, limit, unclaimed} {
 		if d, ok := rule(f); ok {
 			if d.Purchase == nil {
 				d.Purchase = p
@@ -273,6 +286,14 @@ func oneOrderAtATime(f Facts) (Decision, bool) {
 		}
 	}
 	return Decision{}, false
+}
+
+// waitForPlaced is waitForLineage for another attempt: two purchases that were not placed
+// would wait for each other, so it waits for what was placed only, such as an older order
+// of another key that a person found meanwhile.
+func waitForPlaced(f Facts) (Decision, bool) {
+	f.Purchases = slices.DeleteFunc(slices.Clone(f.Purchases), func(p v1alpha1.RegfishPurchase) bool { return phaseOf(&p) != phasePlaced })
+	return waitForLineage(f)
 }
 
 // waitForLineage: while a purchase or a reissue for the same Certificate is on its way, a

@@ -194,6 +194,22 @@ func TestPlan(t *testing.T) {
 			},
 			want: verdict{Step: StepFollow, Purchase: 2, Reason: v1alpha1.ReasonPurchased},
 		},
+		"follows an older purchase of this key before it tries a newer one again": {
+			reason: "a person found the order of the older one and adopted it after the newer one was begun",
+			purchases: []v1alpha1.RegfishPurchase{
+				record(t, 1, unfound(days(2)), adopted("C1"), succeeded(2)),
+				record(t, 2, attempted(v1alpha1.OutcomeNotSent, time.Hour)),
+			},
+			want: follows(v1alpha1.ReasonPurchased),
+		},
+		"does not try again beside an order for an earlier key": {
+			reason: "a person found the order of the older one and adopted it after the newer one was begun",
+			purchases: []v1alpha1.RegfishPurchase{
+				record(t, 1, forKey(t, keyB), unfound(days(2)), adopted("C1"), succeeded(2)),
+				record(t, 2, attempted(v1alpha1.OutcomeNotSent, time.Hour)),
+			},
+			want: waits(1),
+		},
 		"fails the request whose order came to nothing": {
 			reason:    "a terminal word of the vendor ends the request, in the vendor's words",
 			purchases: one(placed("C1", time.Hour), cameToNothing),
