@@ -17,6 +17,7 @@ import (
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -65,6 +66,10 @@ const (
 	DefaultRenewDeadline = 40 * time.Second
 	DefaultRetryPeriod   = 5 * time.Second
 )
+
+// ledgerPeriod is how often it is looked whether the ledger is still there, beside the
+// look before each order.
+const ledgerPeriod = 10 * time.Second
 
 // stopPatience is how long a stop waits for the reconcilers: an order that is
 // being sent takes up to a minute, and its outcome has to be written.
@@ -260,8 +265,19 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 	spender.Warn = func(p *v1alpha1.RegfishPurchase, c metav1.Condition) {
 		recorder.Eventf(p, nil, corev1.EventTypeWarning, c.Reason, c.Type, "%s", c.Message)
 	}
+	stands := ledgerStands(mgr.GetAPIReader(), ledger)
+	if err := mgr.Add(untilReplaced{stands}); err != nil {
+		return nil, err
+	}
+	spender.Leader = stands
 	if o.LeaderElection {
-		spender.Leader = leads(mgr.GetAPIReader(), o.LedgerNamespace, identity)
+		lease := leads(mgr.GetAPIReader(), o.LedgerNamespace, identity)
+		spender.Leader = func(ctx context.Context) error {
+			if err := lease(ctx); err != nil {
+				return err
+			}
+			return stands(ctx)
+		}
 	}
 	if err := reconcilers(mgr, o, writer, spender, resolver, ledger, recorder); err != nil {
 		return nil, err
@@ -321,6 +337,52 @@ func installation(ctx context.Context, live client.Reader, namespace string) (v1
 		return v1alpha1.Ledger{}, "", fmt.Errorf("identify the cluster: %w", err)
 	}
 	return v1alpha1.Ledger{Namespace: namespace, NamespaceUID: ledger.UID}, system.UID, nil
+}
+
+// errLedgerReplaced says that what this process knows as the ledger is no more.
+var errLedgerReplaced = errors.New("its namespace was deleted, and created again if it is there")
+
+// ledgerStands returns a check that the namespace of the ledger is the one that this
+// process began with, by a live read. With it the records were deleted: in one of the same
+// name everything would seem to be unbought.
+func ledgerStands(live client.Reader, ledger v1alpha1.Ledger) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var ns corev1.Namespace
+		err := live.Get(ctx, client.ObjectKey{Name: ledger.Namespace}, &ns)
+		switch {
+		case apierrors.IsNotFound(err), err == nil && (ns.UID != ledger.NamespaceUID || !ns.DeletionTimestamp.IsZero()):
+			return fmt.Errorf("the ledger in namespace %s (uid %s) is gone: %w", ledger.Namespace, ledger.NamespaceUID, errLedgerReplaced)
+		case err != nil:
+			return fmt.Errorf("read the ledger's namespace: %w", err)
+		}
+		return nil
+	}
+}
+
+// untilReplaced ends the process once the ledger is gone. The next process takes the
+// namespace for another ledger, and the issuers say what to do.
+type untilReplaced struct {
+	stands func(context.Context) error
+}
+
+// NeedLeaderElection makes it run in every replica.
+func (untilReplaced) NeedLeaderElection() bool { return false }
+
+// Start checks until ctx ends.
+func (u untilReplaced) Start(ctx context.Context) error {
+	tick := time.NewTicker(ledgerPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			// An API server that does not answer says nothing about the ledger.
+			if err := u.stands(ctx); errors.Is(err, errLedgerReplaced) {
+				return err
+			}
+		}
+	}
 }
 
 // leads returns a check that the lease names this process, by a live read: what

@@ -59,8 +59,8 @@ type Spender struct {
 	Connect func(context.Context, v1alpha1.Issuer) (Vendor, error)
 	// Writer identifies this process in attempts.
 	Writer v1alpha1.Writer
-	// Leader returns nil if this process is the leader by a live read. Nil where
-	// there is no election.
+	// Leader returns nil if this process is the leader of the ledger that it knows, by
+	// live reads. Nil where nobody else can be.
 	Leader func(context.Context) error
 	// Times are how long an order may take.
 	Times Times
