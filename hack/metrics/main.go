@@ -12,7 +12,7 @@ import (
 )
 
 func main() {
-	if err := os.WriteFile("docs/metrics.md", []byte(metrics.Markdown()), 0o644); err != nil { //nolint:gosec // a document
+	if err := os.WriteFile("docs/metrics.md", []byte(metrics.Markdown()), 0o644); err != nil {
 		fmt.Fprintln(os.Stderr, "metrics:", err)
 		os.Exit(1)
 	}
