@@ -38,7 +38,7 @@ func TestRateIsKeptAlsoThroughRestarts(t *testing.T) {
 								continue
 							}
 							// The intent is written, which takes a while.
-							pass(time.Duration(i) * 100 * time.Millisecond)
+							nap(time.Duration(i) * 100 * time.Millisecond)
 							c.Order(reserved, regfish.OrderRequest{}, nil)
 							giveUp()
 						case 1:
@@ -113,13 +113,13 @@ func TestRetryAfterClosesTheAccount(t *testing.T) {
 		}
 		defer giveUp()
 		const pause = 10 * time.Minute
-		v.fault = func(string) error {
+		v.fails(func(string) error {
 			return &regfish.Error{Kind: regfish.KindTooMany, Status: http.StatusTooManyRequests, RetryAfter: pause}
-		}
+		})
 		if _, err := c.Products(t.Context()); regfish.KindOf(err) != regfish.KindTooMany {
 			t.Fatal(err)
 		}
-		v.fault = nil
+		v.fails(nil)
 		until := time.Now().Add(pause)
 		if got := c.Order(reserved, regfish.OrderRequest{}, nil); got.Outcome != regfish.NotSent || regfish.RetryAfter(got.Err) != pause {
 			t.Errorf("%+v", got)
@@ -169,7 +169,7 @@ func TestRefusalsSlowDown(t *testing.T) {
 		full := inAMinute()
 		for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
 			n := 0
-			v.fault = func(string) error {
+			v.fails(func(string) error {
 				// A success between keeps the breaker closed.
 				if n++; n%2 == 0 {
 					return nil
@@ -179,9 +179,9 @@ func TestRefusalsSlowDown(t *testing.T) {
 					kind = regfish.KindUnavailable
 				}
 				return &regfish.Error{Kind: kind, Status: status}
-			}
+			})
 			refused := inAMinute()
-			v.fault = nil
+			v.fails(nil)
 			if refused > full/3 {
 				t.Errorf("status %d: %d calls in a minute of refusals, %d without", status, refused, full)
 			}
@@ -205,7 +205,7 @@ func TestBreakerHoldsOrders(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer giveUp()
-		v.fault = func(string) error { return &regfish.Error{Kind: regfish.KindUnavailable, Status: 502} }
+		v.fails(func(string) error { return &regfish.Error{Kind: regfish.KindUnavailable, Status: 502} })
 		for range maxFailures {
 			if _, err := c.Products(t.Context()); regfish.KindOf(err) != regfish.KindUnavailable {
 				t.Fatal(err)
@@ -225,7 +225,7 @@ func TestBreakerHoldsOrders(t *testing.T) {
 		if n := len(v.made("get")); n > 20 {
 			t.Errorf("%d tries in ten minutes", n)
 		}
-		v.fault = nil
+		v.fails(nil)
 		pass(openFor + time.Second)
 		if _, _, err := c.Reserve(t.Context()); regfish.KindOf(err) != regfish.KindNotNow {
 			t.Fatalf("an order was promised the call that tries whether regfish is back: %v", err)

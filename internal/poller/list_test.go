@@ -24,7 +24,7 @@ func TestListIsNeverOlderThanTheQuestion(t *testing.T) {
 		var work sync.WaitGroup
 		for i := range 100 {
 			work.Go(func() {
-				pass(time.Duration(i) * 111 * time.Millisecond)
+				nap(time.Duration(i) * 111 * time.Millisecond)
 				id := "new-" + orderID(i)
 				v.add(id)
 				asked, shown, n := time.Now(), false, 0
@@ -83,12 +83,12 @@ func TestReadersOfAListAreIndependent(t *testing.T) {
 		if rows != 1000 || len(v.made("list")) != 1 {
 			t.Errorf("%d rows in %d lists", rows, len(v.made("list")))
 		}
-		before := v.bytes
+		before := v.spent()
 		if err := c.Certificates(t.Context(), func(regfish.Certificate) error { return enough }); !errors.Is(err, enough) {
 			t.Error(err)
 		}
 		synctest.Wait()
-		if n := (v.bytes - before) / rowBytes; n > 2 {
+		if n := (v.spent() - before) / rowBytes; n > 2 {
 			t.Errorf("%d rows were read for one who wanted one", n)
 		}
 		broken := func(regfish.Certificate) error { panic("broken") }

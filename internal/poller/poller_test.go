@@ -25,7 +25,7 @@ func TestTenThousandOldOrders(t *testing.T) {
 			l.follow(orderID(i), 100*time.Hour)
 		}
 		begun := time.Now()
-		pass(time.Hour)
+		pass(20 * time.Minute)
 		early := 0
 		for _, at := range v.made("") {
 			if at.Sub(begun) < time.Minute {
@@ -34,19 +34,19 @@ func TestTenThousandOldOrders(t *testing.T) {
 		}
 		figure(t, "calls-in-the-first-minute-after-a-start", float64(early), 0)
 		slowest, changed := time.Duration(0), map[string]time.Time{}
-		const hours = 2
-		calls, bytes := len(v.made("")), v.bytes
+		const hours = 1
+		calls, bytes := len(v.made("")), v.spent()
 		for i := range hours * 12 {
 			id := orderID(i * 7)
 			v.set(id, "issued")
 			changed[id] = time.Now()
 			pass(5 * time.Minute)
 		}
-		calls, bytes = len(v.made(""))-calls, v.bytes-bytes
+		calls, bytes = len(v.made(""))-calls, v.spent()-bytes
 		pass(10 * time.Minute)
 		for id, at := range changed {
-			slowest = max(slowest, l.told[nameOf(id)].Sub(at))
-			if l.shown[nameOf(id)] != "issued" {
+			slowest = max(slowest, l.toldAt(id).Sub(at))
+			if l.shows(id) != "issued" {
 				t.Errorf("%s was not seen", id)
 			}
 		}
@@ -54,8 +54,8 @@ func TestTenThousandOldOrders(t *testing.T) {
 		figure(t, "calls-of-10000-old-orders", perHour, 0.05)
 		figure(t, "bodies-of-10000-old-orders", mib, 150)
 		figure(t, "change-of-an-old-order-seen-after", slowest.Seconds(), 600)
-		if l.woken != len(changed) {
-			t.Errorf("%d purchases were woken for %d changes", l.woken, len(changed))
+		if l.wakes() != len(changed) {
+			t.Errorf("%d purchases were woken for %d changes", l.wakes(), len(changed))
 		}
 		within(t, v.made(""), DefaultLimits)
 	})
@@ -74,7 +74,7 @@ func TestFreshOrders(t *testing.T) {
 				}
 				pass(10 * time.Minute)
 				var seen []time.Duration
-				for batch := range 2 {
+				for batch := range 1 {
 					begun, changed := time.Now(), map[string]time.Time{}
 					for i := range 30 {
 						id := fmt.Sprintf("F%d-%d", batch, i)
@@ -89,10 +89,10 @@ func TestFreshOrders(t *testing.T) {
 					}
 					pass(time.Until(begun.Add(20 * time.Minute)))
 					for id, at := range changed {
-						if l.shown[nameOf(id)] != "issued" {
+						if l.shows(id) != "issued" {
 							t.Fatalf("%s was not seen", id)
 						}
-						seen = append(seen, l.told[nameOf(id)].Sub(at))
+						seen = append(seen, l.toldAt(id).Sub(at))
 						l.Forget(nameOf(id))
 					}
 				}
@@ -122,11 +122,11 @@ func TestManyFreshOrdersAreListed(t *testing.T) {
 		pass(3 * time.Minute)
 		var slowest time.Duration
 		for i := range 500 {
-			slowest = max(slowest, l.told[nameOf(orderID(i))].Sub(begun))
+			slowest = max(slowest, l.toldAt(orderID(i)).Sub(begun))
 		}
 		figure(t, "change-of-500-fresh-orders-seen-after", slowest.Seconds(), 60)
-		if l.woken != 500 {
-			t.Errorf("%d of 500 were seen", l.woken)
+		if l.wakes() != 500 {
+			t.Errorf("%d of 500 were seen", l.wakes())
 		}
 	})
 }
@@ -141,15 +141,15 @@ func TestAbsenceFromAListProvesNothing(t *testing.T) {
 			l.follow(orderID(i), 100*time.Hour)
 		}
 		pass(15 * time.Minute)
-		if len(v.made("list")) == 0 || l.woken != 0 {
-			t.Fatalf("%d lists, %d woken", len(v.made("list")), l.woken)
+		if len(v.made("list")) == 0 || l.wakes() != 0 {
+			t.Fatalf("%d lists, %d woken", len(v.made("list")), l.wakes())
 		}
 		v.set(orderID(3), "issued")
-		delete(v.status, orderID(4))
+		v.set(orderID(4), "")
 		pass(12 * time.Minute)
 		_, missing := v.Certificate(t.Context(), orderID(4))
-		if l.shown[nameOf(orderID(3))] != "issued" || l.shown[nameOf(orderID(4))] != missing.Error() || l.woken != 2 {
-			t.Errorf("%q, %q, %d woken", l.shown[nameOf(orderID(3))], l.shown[nameOf(orderID(4))], l.woken)
+		if l.shows(orderID(3)) != "issued" || l.shows(orderID(4)) != missing.Error() || l.wakes() != 2 {
+			t.Errorf("%q, %q, %d woken", l.shows(orderID(3)), l.shows(orderID(4)), l.wakes())
 		}
 		if reads := len(v.made("get")); reads > 20 {
 			t.Errorf("%d reads for two orders", reads)
@@ -164,15 +164,15 @@ func TestLostWakesHeal(t *testing.T) {
 		v := newVendor(1)
 		l := follows(t, NewAccounts(DefaultLimits).Client(v))
 		l.follow(orderID(0), 100*time.Hour)
-		l.lost = true
+		l.now(true, nil)
 		v.set(orderID(0), "issued")
 		pass(10 * time.Minute)
-		l.lost = false
-		if l.woken == 0 || l.shown[nameOf(orderID(0))] != regfish.StatusPending {
-			t.Fatalf("woken %d times, shows %q", l.woken, l.shown[nameOf(orderID(0))])
+		l.now(false, nil)
+		if l.wakes() == 0 || l.shows(orderID(0)) != regfish.StatusPending {
+			t.Fatalf("woken %d times, shows %q", l.wakes(), l.shows(orderID(0)))
 		}
 		pass(10 * time.Minute)
-		if got := l.shown[nameOf(orderID(0))]; got != "issued" {
+		if got := l.shows(orderID(0)); got != "issued" {
 			t.Errorf("shows %q", got)
 		}
 		// What could not be written is there for whoever comes again, and regfish is not asked
@@ -201,20 +201,20 @@ func TestOutages(t *testing.T) {
 		for i := range 500 {
 			l.follow(orderID(i), 100*time.Hour)
 		}
-		v.fault = func(op string) error { return &regfish.Error{Op: op, Kind: regfish.KindUnavailable, Status: 502} }
+		v.fails(func(op string) error { return &regfish.Error{Op: op, Kind: regfish.KindUnavailable, Status: 502} })
 		pass(2 * time.Hour)
-		if n := len(v.made("")); l.woken != 0 || n > 200 {
-			t.Errorf("%d purchases were woken by an outage, %d calls", l.woken, n)
+		if n := len(v.made("")); l.wakes() != 0 || n > 200 {
+			t.Errorf("%d purchases were woken by an outage, %d calls", l.wakes(), n)
 		}
-		v.fault = func(op string) error { return &regfish.Error{Op: op, Kind: regfish.KindUnauthorized, Status: 401} }
+		v.fails(func(op string) error { return &regfish.Error{Op: op, Kind: regfish.KindUnauthorized, Status: 401} })
 		pass(time.Hour)
-		if l.woken != 500 {
-			t.Errorf("%d purchases were told that the key is refused", l.woken)
+		if l.wakes() != 500 {
+			t.Errorf("%d purchases were told that the key is refused", l.wakes())
 		}
-		v.fault = nil
+		v.fails(nil)
 		pass(time.Hour)
 		for i := range 500 {
-			if got := l.shown[nameOf(orderID(i))]; got != regfish.StatusPending {
+			if got := l.shows(orderID(i)); got != regfish.StatusPending {
 				t.Fatalf("%s shows %q after the outage", orderID(i), got)
 			}
 		}
@@ -227,25 +227,26 @@ func TestSourceThatCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVendor(1)
 		l := follows(t, NewAccounts(DefaultLimits).Client(v))
-		l.unconnected = errors.New("there is no issuer")
+		gone := errors.New("there is no issuer")
+		l.now(false, gone)
 		l.follow(orderID(0), 0)
 		pass(time.Minute)
-		if got := l.shown[nameOf(orderID(0))]; got != l.unconnected.Error() || len(v.made("")) != 0 {
+		if got := l.shows(orderID(0)); got != gone.Error() || len(v.made("")) != 0 {
 			t.Errorf("shows %q after %d calls", got, len(v.made("")))
 		}
-		l.unconnected = nil
+		l.now(false, nil)
 		pass(time.Minute)
-		if got := l.shown[nameOf(orderID(0))]; got != regfish.StatusPending || l.woken != 2 {
-			t.Errorf("shows %q, woken %d times", got, l.woken)
+		if got := l.shows(orderID(0)); got != regfish.StatusPending || l.wakes() != 2 {
+			t.Errorf("shows %q, woken %d times", got, l.wakes())
 		}
-		v.fault = func(op string) error {
+		v.fails(func(op string) error {
 			return &regfish.Error{Op: op, Kind: regfish.KindTooMany, Status: 429, RetryAfter: time.Hour}
-		}
+		})
 		pass(time.Minute)
-		woken, calls := l.woken, len(v.made(""))
+		woken, calls := l.wakes(), len(v.made(""))
 		pass(50 * time.Minute)
-		if l.woken != woken || len(v.made("")) != calls {
-			t.Errorf("%d were woken and %d calls made while regfish wants to be left alone", l.woken-woken, len(v.made(""))-calls)
+		if l.wakes() != woken || len(v.made("")) != calls {
+			t.Errorf("%d were woken and %d calls made while regfish wants to be left alone", l.wakes()-woken, len(v.made(""))-calls)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -26,12 +27,11 @@ const rowBytes = 974 // what the vendor's own client reads of a row
 type vendor struct {
 	fingerprint string
 	latency     time.Duration
-	// fault, if set, answers instead.
-	fault func(op string) error
 	// unlisted are ids that the list leaves out.
 	unlisted map[string]bool
 
 	mu     sync.Mutex
+	fault  func(op string) error // answers instead, if set
 	status map[string]string
 	ids    []string
 	calls  []made
@@ -76,10 +76,27 @@ func (v *vendor) called(ctx context.Context, op string) error {
 	case <-ctx.Done():
 		return &regfish.Error{Op: op, Kind: regfish.KindTransport, Err: ctx.Err()}
 	}
-	if v.fault != nil {
-		return v.fault(op)
+	v.mu.Lock()
+	fault := v.fault
+	v.mu.Unlock()
+	if fault != nil {
+		return fault(op)
 	}
 	return nil
+}
+
+// fails makes every call answer with an error from now on; nil: none.
+func (v *vendor) fails(fault func(op string) error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.fault = fault
+}
+
+// spent are the bytes of all answers.
+func (v *vendor) spent() int64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.bytes
 }
 
 func (v *vendor) made(op string) (times []time.Time) {
@@ -131,8 +148,8 @@ func (v *vendor) Certificate(ctx context.Context, id string) (regfish.Certificat
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.bytes += rowBytes
-	status, ok := v.status[id]
-	if !ok {
+	status := v.status[id]
+	if status == "" {
 		return regfish.Certificate{}, &regfish.Error{Op: "get", Kind: regfish.KindNotFound, Status: 404}
 	}
 	return regfish.Certificate{ID: id, Status: status}, nil
@@ -178,7 +195,11 @@ func follows(t *testing.T, c *Client) *ledger {
 	t.Helper()
 	l := &ledger{shown: map[types.NamespacedName]string{}, told: map[types.NamespacedName]time.Time{}, ended: make(chan struct{})}
 	l.Poller = New(Options{
-		Connect: func(context.Context, Source) (Reader, error) { return c, l.unconnected },
+		Connect: func(context.Context, Source) (Reader, error) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return c, l.unconnected
+		},
 		Differs: func(_ context.Context, name types.NamespacedName, a Answer) bool {
 			l.mu.Lock()
 			defer l.mu.Unlock()
@@ -210,6 +231,34 @@ func follows(t *testing.T, c *Client) *ledger {
 	return l
 }
 
+// now sets what holds from now on.
+func (l *ledger) now(lost bool, unconnected error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost, l.unconnected = lost, unconnected
+}
+
+// shows is what the purchase of an order shows.
+func (l *ledger) shows(id string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.shown[nameOf(id)]
+}
+
+// toldAt is since when it shows that.
+func (l *ledger) toldAt(id string) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.told[nameOf(id)]
+}
+
+// wakes is how often purchases were woken.
+func (l *ledger) wakes() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.woken
+}
+
 func said(a Answer) string {
 	if a.Err != nil {
 		return a.Err.Error()
@@ -229,8 +278,14 @@ func (l *ledger) follow(id string, age time.Duration) {
 	l.Follow(Order{Name: nameOf(id), ID: id, Source: source, Placed: time.Now().Add(-age), Told: true})
 }
 
-// pass lets virtual time pass.
-func pass(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // in a bubble nobody races it
+// nap lets virtual time pass in one of many goroutines.
+func nap(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // in a bubble nobody races it
+
+// pass lets virtual time pass, and everything happen that is due by then.
+func pass(d time.Duration) {
+	nap(d)
+	synctest.Wait()
+}
 
 // figure tells `make bench` a figure, and fails the test if it is above its bar.
 func figure(t *testing.T, name string, value, most float64) {
