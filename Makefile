@@ -85,7 +85,7 @@ image: binaries ## Build a container image with docker, podman or buildah.
 
 .PHONY: demo
 demo: $(ASSETS) ## Turn a Certificate into a Secret on a real control plane.
-##+ SCENARIO=dv|ov|wildcard|rejected|denied|bad-key chooses what happens (dv).
+##+ SCENARIO=dv|ov|wildcard|rejected|denied|bad-key|renew chooses what happens (dv).
 ##+ KEEP=1 leaves the control plane running and says how to reach it.
 ##+ BREAK=dns|gate|ledger|person breaks one part; the demo must then fail.
 	@go run ./hack/demo \

@@ -38,6 +38,7 @@ must_pass wildcard
 must_pass rejected
 must_pass denied
 must_pass bad-key
+must_pass renew
 must_fail dns validation
 must_fail gate certificate
 must_fail ledger ledger

@@ -156,8 +156,11 @@ func (s *stage) checkLedger(ctx context.Context, want int) error {
 		err = fmt.Errorf("regfish bills %d %v and the ledger in the cluster has %d %v; both should be the same %d", len(vendor), vendor, len(ledger), ledger, want)
 	}
 	claim := "nothing was bought"
-	if want > 0 {
-		claim = fmt.Sprintf("regfish bills %d purchase, and it is the one in the ledger", want)
+	switch {
+	case want == 1:
+		claim = "regfish bills 1 purchase, and it is the one in the ledger"
+	case want > 1:
+		claim = fmt.Sprintf("regfish bills %d purchases, and they are those in the ledger", want)
 	}
 	return s.checked("ledger", claim, err)
 }

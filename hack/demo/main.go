@@ -25,6 +25,8 @@ import (
 // A scenario is one story.
 type scenario struct {
 	title string
+	// calendar lets days pass at once.
+	calendar bool
 	// noApprover leaves requests for a person to approve or deny.
 	noApprover bool
 	play       func(context.Context, *stage) error
@@ -37,6 +39,7 @@ var scenarios = map[string]scenario{
 	"rejected": {title: "the certificate authority rejects the order", play: rejected},
 	"denied":   {title: "a person denies the request", noApprover: true, play: denied},
 	"bad-key":  {title: "regfish does not know the API key", play: badKey},
+	"renew":    {title: "a year passes, and what is paid for is used", calendar: true, play: renew},
 }
 
 // The parts that can be broken, to show that the demo notices.

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regfish/regfish-issuer/internal/operator"
+	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
 	"github.com/regfish/regfish-issuer/internal/testenv"
 )
@@ -48,7 +49,7 @@ func (s *stage) startControlPlane() error {
 }
 
 func (s *stage) startCertManager(ctx context.Context, noApprover bool) error {
-	stop, err := testenv.StartCertManager(context.WithoutCancel(ctx), s.plane.Config, testenv.CertManagerOptions{NoApprover: noApprover})
+	stop, err := testenv.StartCertManager(context.WithoutCancel(ctx), s.plane.Config, testenv.CertManagerOptions{NoApprover: noApprover, Clock: s.clock})
 	if err != nil {
 		return err
 	}
@@ -57,7 +58,11 @@ func (s *stage) startCertManager(ctx context.Context, noApprover bool) error {
 }
 
 func (s *stage) startVendor() error {
-	vendor, err := simulator.New(simulator.Options{Keys: []string{knownKey}, IssueDelay: time.Second})
+	options := simulator.Options{Keys: []string{knownKey}, IssueDelay: time.Second}
+	if s.clock != nil {
+		options.Now = s.clock.Now
+	}
+	vendor, err := simulator.New(options)
 	if err != nil {
 		return fmt.Errorf("make simulator: %w", err)
 	}
@@ -75,6 +80,10 @@ func (s *stage) startController(ctx context.Context) error {
 	config, err := s.account(ctx, "regfish-issuer", "regfish-issuer")
 	if err != nil {
 		return err
+	}
+	if s.clock != nil {
+		s.runController(ctx, config)
+		return nil
 	}
 	kubeconfig := filepath.Join(s.shell.dir, "controller.kubeconfig")
 	if err := (&testenv.ControlPlane{Config: config}).WriteKubeconfig(kubeconfig); err != nil {
@@ -112,6 +121,25 @@ func (s *stage) startController(ctx context.Context) error {
 	}()
 	s.atEnd(func() error { stop(); <-ended; return nil })
 	return nil
+}
+
+// runController runs the controller in this process, where it goes by the same clock as
+// everything else.
+func (s *stage) runController(ctx context.Context, config *rest.Config) {
+	s.say("(it runs in this process, so that days can pass at once)")
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		err := operator.Run(ctx, operator.Options{
+			REST: config, Version: "demo", LedgerNamespace: "regfish-issuer", ClusterResourceNamespace: "regfish-issuer", AllowedEndpoints: []string{s.url},
+			MetricsAddress: "0", ProbeAddress: "0", Concurrency: 4, PollInterval: time.Second, WriterGrace: purchase.MinSettleTime, Clock: s.clock,
+		})
+		if ctx.Err() == nil {
+			s.abort(fmt.Errorf("%w: the controller: %w", errEnded, err))
+		}
+	}()
+	s.atEnd(func() error { stop(); <-ended; return nil })
 }
 
 // account returns how a service account reaches the API server, with no rights

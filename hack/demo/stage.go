@@ -36,6 +36,7 @@ type stage struct {
 	assets string // folder of etcd, kube-apiserver and kubectl
 	plane  *testenv.ControlPlane
 	client client.Client
+	clock  *testenv.Clock // by which everything goes; nil for the real one
 	vendor *simulator.Server
 	url    string // of the vendor
 
@@ -89,6 +90,9 @@ func (s *stage) start(ctx context.Context, chosen scenario) error {
 	}
 	s.shell = newShell(s.screen, dir, s.assets)
 
+	if chosen.calendar {
+		s.clock = &testenv.Clock{}
+	}
 	for _, part := range []struct {
 		what  string
 		start func() error
@@ -134,6 +138,9 @@ func (s *stage) explain(ctx context.Context) {
 	} {
 		// What cannot be shown is no failure of its own.
 		_ = s.shell.run(ctx, command)
+	}
+	if s.log == "" {
+		return
 	}
 	s.say("the last lines of the controller's log, which is kept as %s:", s.log)
 	s.output(s.showLog())

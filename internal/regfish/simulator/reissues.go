@@ -180,6 +180,13 @@ func (s *Server) settleReissue(o *order, now time.Time, resolved map[string]stri
 	}
 }
 
+// SetContractDays changes Options.ContractDays for what is not issued yet.
+func (s *Server) SetContractDays(days int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.options.ContractDays = days
+}
+
 // FailReissue makes the CA refuse the reissue of a certificate that is under way.
 func (s *Server) FailReissue(id string) error {
 	s.mu.Lock()
