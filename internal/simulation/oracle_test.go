@@ -1,0 +1,256 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	cmutil "github.com/cert-manager/cert-manager/pkg/api/util"
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
+)
+
+// keyOf is the vendor's name for the key of a CSR, made without the controller's code.
+func keyOf(csr []byte) string {
+	block, _ := pem.Decode(csr)
+	if block == nil {
+		return ""
+	}
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(request.RawSubjectPublicKeyInfo)
+	return hex.EncodeToString(sum[:])
+}
+
+// atRest reports whether nothing is expected that does not come from outside.
+func (w *world) atRest() bool { return w.unrest() == "" }
+
+// unrest is what is still expected; empty if that is nothing.
+func (w *world) unrest() string {
+	now := time.Now()
+	for _, s := range w.slots {
+		if now.Before(s.frozen) || now.Before(s.held) {
+			return "a replica does not know the present"
+		}
+	}
+	if !w.healthy() {
+		return "nobody leads"
+	}
+	if sold := w.shop.Purchases(); w.plan.outside && len(sold) > 0 && now.Sub(sold[len(sold)-1].Time) < 4*time.Hour {
+		return "something was sold a moment ago"
+	}
+	for _, p := range w.purchases() {
+		held := meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld)
+		switch {
+		case held, purchase.IsPlan(&p), purchase.Resting(&p):
+		case purchase.Unresolved(&p):
+			return "it is not known what became of " + p.Name
+		case p.Spec.CertificateID != "" && w.shown(p.Name):
+			return p.Name + " is on its way"
+		case p.Spec.CertificateID == "":
+			return p.Name + " is to be placed"
+		}
+	}
+	var requests cmapi.CertificateRequestList
+	w.must(w.store.List(&requests))
+	for i := range requests.Items {
+		if why := w.open(&requests.Items[i]); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// shown reports whether an order shows the purchase.
+func (w *world) shown(name string) bool {
+	var orders v1alpha1.RegfishOrderList
+	w.must(w.store.List(&orders))
+	return slices.ContainsFunc(orders.Items, func(o v1alpha1.RegfishOrder) bool {
+		return o.Status.PurchaseRef != nil && o.Status.PurchaseRef.Name == name && o.Status.State != v1alpha1.StateFailed
+	})
+}
+
+// open is what a request waits for that will come; empty if that is nothing.
+func (w *world) open(cr *cmapi.CertificateRequest) string {
+	switch cmutil.CertificateRequestReadyReason(cr) {
+	case cmapi.CertificateRequestReasonIssued, cmapi.CertificateRequestReasonFailed:
+		return ""
+	}
+	var o v1alpha1.RegfishOrder
+	if w.store.Get(client.ObjectKeyFromObject(cr), &o) != nil {
+		return fmt.Sprintf("request %s has no order", cr.Name)
+	}
+	switch o.Status.State {
+	case v1alpha1.StateHeld:
+		return ""
+	case v1alpha1.StateWaiting:
+		// What it waits for may be held, or be finished by nobody.
+		if o.Status.PurchaseRef == nil {
+			return ""
+		}
+		for _, p := range w.purchases() {
+			if p.Name == o.Status.PurchaseRef.Name && (meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld) || p.Spec.Beneficiary.RequestUID != cr.UID && p.Spec.CertificateID != "" && !purchase.Resting(&p)) {
+				return ""
+			}
+		}
+	default:
+	}
+	return fmt.Sprintf("request %s/%s is %s: %s", cr.Namespace, cr.Name, o.Status.State, o.Status.Message)
+}
+
+// judge holds the vendor's ledger and the end state against what was asked for.
+func (w *world) judge() result {
+	sold, records := w.shop.Purchases(), w.purchases()
+	r := result{purchases: len(sold), steps: w.steps, record: w.record, hit: w.hit, virtual: time.Since(w.begun)}
+	for _, p := range records {
+		if meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld) {
+			r.held++
+		}
+		for _, a := range p.Spec.Attempts {
+			w.unknown = w.unknown || a.Resolution != nil || a.Outcome == nil || a.Outcome.Result == v1alpha1.OutcomeUnknown
+		}
+	}
+	w.duplicates(sold, records, &r)
+	for _, s := range sold {
+		if !w.accounted(s.ID, records) {
+			r.lost++
+			w.violate("lost: order %s of %v is in no record, and nobody is told of it", s.ID, s.Names)
+		}
+	}
+	r.wrong = w.published(sold)
+	r.unknown = w.unknown
+	r.resolved = w.unknown && r.held == 0 && w.decisions == 0
+	r.violations, r.hash = w.violations, w.hash.Sum64()
+	return r
+}
+
+// duplicates counts what was bought for a key beyond the first, but for what a person
+// licensed. Orders that the vendor refused are not in its ledger.
+func (w *world) duplicates(sold []simulator.Purchase, records []v1alpha1.RegfishPurchase, r *result) {
+	byKey := map[string][]simulator.Purchase{}
+	for _, s := range sold {
+		byKey[s.KeyHash] = append(byKey[s.KeyHash], s)
+	}
+	for _, key := range slices.Sorted(keys(byKey)) {
+		bought := byKey[key]
+		beyond := len(bought) - 1 - w.licences[key]
+		if beyond <= 0 {
+			continue
+		}
+		r.duplicates += beyond
+		ids := make([]string, 0, len(bought))
+		unreported := ""
+		for _, s := range bought {
+			ids = append(ids, s.ID)
+			if !holds(records, s.ID) && !told(records, s.ID) {
+				unreported = s.ID
+			}
+		}
+		switch {
+		case !w.plan.outside:
+			w.violate("duplicate: %v were bought for one key of %v", ids, bought[0].Names)
+		case beyond > 1:
+			w.violate("duplicate: %v, more than two, were bought for one key of %v", ids, bought[0].Names)
+		case unreported != "":
+			w.violate("duplicate: %v were bought for one key of %v, and nobody is told of %s", ids, bought[0].Names, unreported)
+		default:
+			r.reported++
+		}
+	}
+}
+
+func holds(records []v1alpha1.RegfishPurchase, id string) bool {
+	return slices.ContainsFunc(records, func(p v1alpha1.RegfishPurchase) bool { return p.Spec.CertificateID == id })
+}
+
+// told reports whether a condition names the id to people.
+func told(records []v1alpha1.RegfishPurchase, id string) bool {
+	return slices.ContainsFunc(records, func(p v1alpha1.RegfishPurchase) bool {
+		return slices.ContainsFunc(p.Status.Conditions, func(c metav1.Condition) bool {
+			switch c.Type {
+			case v1alpha1.ConditionHeld, v1alpha1.ConditionDuplicateFound, v1alpha1.ConditionPlaced:
+				return strings.Contains(c.Message, id)
+			}
+			return false
+		})
+	})
+}
+
+// accounted reports whether an order that the vendor took is recorded, adopted, or named
+// to people.
+func (w *world) accounted(id string, records []v1alpha1.RegfishPurchase) bool {
+	return holds(records, id) || told(records, id) || slices.ContainsFunc(w.events, func(e string) bool { return strings.Contains(e, id) })
+}
+
+// published counts the certificates that were handed to requests and should not have
+// been.
+func (w *world) published(sold []simulator.Purchase) int {
+	var requests cmapi.CertificateRequestList
+	w.must(w.store.List(&requests))
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(w.shop.Root())
+	wrong := 0
+	for i := range requests.Items {
+		cr := &requests.Items[i]
+		if len(cr.Status.Certificate) == 0 {
+			continue
+		}
+		if why := unfit(cr, sold, roots); why != "" {
+			wrong++
+			w.violate("wrong: %s/%s was given a certificate that %s", cr.Namespace, cr.Name, why)
+		}
+	}
+	return wrong
+}
+
+// unfit is what is wrong with the certificate of a request.
+func unfit(cr *cmapi.CertificateRequest, sold []simulator.Purchase, roots *x509.CertPool) string {
+	block, rest := pem.Decode(cr.Status.Certificate)
+	if block == nil {
+		return "cannot be read"
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return "cannot be read"
+	}
+	between := x509.NewCertPool()
+	between.AppendCertsFromPEM(rest)
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: time.Now()}); err != nil {
+		return "does not chain to the vendor's root: " + err.Error()
+	}
+	csr, _ := pem.Decode(cr.Spec.Request)
+	request, err := x509.ParseCertificateRequest(csr.Bytes)
+	if err != nil {
+		return "answers no request"
+	}
+	sum := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
+	key := hex.EncodeToString(sum[:])
+	if key != keyOf(cr.Spec.Request) {
+		return "has another key"
+	}
+	for _, name := range request.DNSNames {
+		if leaf.VerifyHostname(name) != nil {
+			return "lacks the name " + name
+		}
+	}
+	if !slices.ContainsFunc(sold, func(s simulator.Purchase) bool { return s.KeyHash == key }) {
+		return "the vendor never sold"
+	}
+	return ""
+}
