@@ -4,12 +4,389 @@
 package simulation
 
 import (
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
 )
 
-func TestOne(t *testing.T) {
-	p := plan{asks: []ask{{namespace: "shop", name: "www", names: []string{"www.example.com"}, key: 1}}}
-	r := run(t, p, true, os.Stdout)
-	t.Logf("%+v", r)
+var (
+	seeds    = flag.Int("seeds", 200, "how many seeds are drawn inside the bound")
+	first    = flag.Int("first", 1, "the first of them")
+	beyond   = flag.Int("outside", 60, "how many seeds are drawn outside the bound")
+	depth    = flag.Int("depth", 1, "how many faults are placed exhaustively")
+	seed     = flag.Int("seed", 0, "replay this seed")
+	replayed = flag.String("faults", "", "replay these faults (replica:call:fault,...) in the run of one request")
+	output   = flag.String("out", "", "write the totals to this file, as JSON")
+)
+
+// totals are what came of all schedules.
+type totals struct {
+	Schedules    int     `json:"schedules"`
+	Exhaustive   int     `json:"exhaustive"`
+	Purchases    int     `json:"purchases"`
+	Duplicates   int     `json:"duplicates"`
+	Lost         int     `json:"lost"`
+	Wrong        int     `json:"wrong"`
+	Held         int     `json:"held"`
+	Unknown      int     `json:"unknown"`
+	Resolved     int     `json:"resolved"`
+	OutsideBound outside `json:"outsideBound"`
+	Seconds      float64 `json:"seconds"`
+
+	faults   int
+	repeated int
+	failures []failure
 }
+
+// outside are the totals outside the bound.
+type outside struct {
+	Schedules  int `json:"schedules"`
+	Purchases  int `json:"purchases"`
+	Duplicates int `json:"duplicates"`
+	Reported   int `json:"reported"`
+	Lost       int `json:"lost"`
+	Wrong      int `json:"wrong"`
+	Held       int `json:"held"`
+}
+
+type failure struct {
+	plan       plan
+	violations []string
+}
+
+// replay is the command that plays the plan of a failure again.
+func (f failure) replay() string {
+	switch {
+	case f.plan.seed == 0:
+		return fmt.Sprintf("go test ./internal/simulation -run TestReplay -v -faults=%s", strings.Trim(fmt.Sprint(f.plan.faults), "[]"))
+	case f.plan.outside:
+		return fmt.Sprintf("go test ./internal/simulation -run TestReplay -v -seed=-%d", f.plan.seed)
+	default:
+		return fmt.Sprintf("go test ./internal/simulation -run TestReplay -v -seed=%d", f.plan.seed)
+	}
+}
+
+func (t *totals) add(p plan, r result) {
+	t.Schedules++
+	t.faults += r.hit
+	if len(r.violations) > 0 {
+		t.failures = append(t.failures, failure{p, r.violations})
+	}
+	if p.outside {
+		o := &t.OutsideBound
+		o.Schedules++
+		o.Purchases += r.purchases
+		o.Duplicates += r.duplicates
+		o.Reported += r.reported
+		o.Lost += r.lost
+		o.Wrong += r.wrong
+		o.Held += r.held
+		return
+	}
+	if p.seed == 0 {
+		t.Exhaustive++
+	}
+	t.Purchases += r.purchases
+	t.Duplicates += r.duplicates
+	t.Lost += r.lost
+	t.Wrong += r.wrong
+	t.Held += r.held
+	if r.unknown {
+		t.Unknown++
+	}
+	if r.resolved {
+		t.Resolved++
+	}
+}
+
+// sum is what all tests of this binary came to; make sim writes it to a file.
+var sum struct {
+	sync.Mutex
+	totals
+	begun time.Time
+}
+
+// playAll plays the plans on all processors and adds up what came of them. It stops when
+// there were many failures.
+func playAll(t *testing.T, plans func(yield func(plan) bool)) {
+	t.Helper()
+	const enough = 25
+	work := make(chan plan)
+	var mu sync.Mutex
+	var got totals
+	t.Run("plays", func(t *testing.T) {
+		for range runtime.GOMAXPROCS(0) {
+			t.Run("on a processor", func(t *testing.T) {
+				t.Parallel()
+				for p := range work {
+					r := run(t, p, false, nil)
+					mu.Lock()
+					got.add(p, r)
+					mu.Unlock()
+				}
+			})
+		}
+		go func() {
+			defer close(work)
+			for p := range plans {
+				mu.Lock()
+				failed := len(got.failures)
+				mu.Unlock()
+				if failed >= enough {
+					return
+				}
+				work <- p
+			}
+		}()
+	})
+	if got.Schedules == 0 {
+		t.Error("nothing was played")
+	}
+	slices.SortFunc(got.failures, func(a, b failure) int {
+		return cmp.Or(cmp.Compare(a.plan.seed, b.plan.seed), cmp.Compare(len(a.plan.faults), len(b.plan.faults)), cmp.Compare(fmt.Sprint(a.plan.faults), fmt.Sprint(b.plan.faults)))
+	})
+	for _, f := range got.failures {
+		t.Errorf("%s\n\t%s", f.replay(), strings.Join(f.violations, "\n\t"))
+	}
+	t.Logf("%d schedules, %d faults struck, %d purchases, %d duplicates, %d lost, %d wrong, %d held, %d of %d unknown outcomes resolved",
+		got.Schedules, got.faults, got.Purchases+got.OutsideBound.Purchases, got.Duplicates+got.OutsideBound.Duplicates, got.Lost+got.OutsideBound.Lost, got.Wrong+got.OutsideBound.Wrong, got.Held+got.OutsideBound.Held, got.Resolved, got.Unknown)
+	report(t, got)
+}
+
+// report adds to the totals and writes them.
+func report(t *testing.T, got totals) {
+	t.Helper()
+	sum.Lock()
+	defer sum.Unlock()
+	s, o := &sum.totals, &sum.OutsideBound
+	s.Schedules += got.Schedules
+	s.Exhaustive += got.Exhaustive
+	s.Purchases += got.Purchases
+	s.Duplicates += got.Duplicates
+	s.Lost += got.Lost
+	s.Wrong += got.Wrong
+	s.Held += got.Held
+	s.Unknown += got.Unknown
+	s.Resolved += got.Resolved
+	o.Schedules += got.OutsideBound.Schedules
+	o.Purchases += got.OutsideBound.Purchases
+	o.Duplicates += got.OutsideBound.Duplicates
+	o.Reported += got.OutsideBound.Reported
+	o.Lost += got.OutsideBound.Lost
+	o.Wrong += got.OutsideBound.Wrong
+	o.Held += got.OutsideBound.Held
+	s.Seconds = time.Since(sum.begun).Round(100 * time.Millisecond).Seconds()
+	if *output == "" {
+		return
+	}
+	encoded, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(*output), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(*output, append(encoded, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMain(m *testing.M) {
+	sum.begun = time.Now()
+	os.Exit(m.Run())
+}
+
+// one is the run of one request, in which faults are placed one by one.
+func one(faults ...placed) plan {
+	return plan{
+		faults: faults, hold: time.Minute,
+		asks: []ask{{namespace: "shop", name: "www", names: []string{"www.example.com"}, key: 1}},
+	}
+}
+
+// TestExhaustive places faults at every call of the run of one request.
+func TestExhaustive(t *testing.T) {
+	record := run(t, one(), false, nil).record
+	if len(record) < 30 {
+		t.Fatalf("the run of one request has %d calls, too few to be one", len(record))
+	}
+	// What comes after the certificate was handed over is the same thing again.
+	record = record[:min(len(record), served)]
+	playAll(t, func(yield func(plan) bool) {
+		place(record, *depth, nil, func(faults []placed) bool { return yield(one(faults...)) })
+	})
+}
+
+// served is the number of calls after which the one request has its certificate.
+const served = 41
+
+// place yields every placement of up to depth faults at the calls of the first replica.
+func place(record []stepKind, depth int, before []placed, yield func([]placed) bool) bool {
+	if !yield(before) {
+		return false
+	}
+	if depth == 0 {
+		return true
+	}
+	from := 0
+	if len(before) > 0 {
+		from = before[len(before)-1].call + 1
+	}
+	for call := from; call < len(record); call++ {
+		for _, f := range record[call].possible() {
+			if !place(record, depth-1, append(slices.Clone(before), placed{0, call, f}), yield) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// TestRandom plays seeds inside the bound.
+func TestRandom(t *testing.T) {
+	playAll(t, func(yield func(plan) bool) {
+		for i := range *seeds {
+			if !yield(draw(uint64(*first+i), false)) {
+				return
+			}
+		}
+	})
+}
+
+// TestOutside plays seeds outside the bound.
+func TestOutside(t *testing.T) {
+	playAll(t, func(yield func(plan) bool) {
+		for i := range *beyond {
+			if !yield(draw(uint64(*first+i), true)) {
+				return
+			}
+		}
+	})
+}
+
+// TestReplay plays one schedule and shows it; without a flag it plays one twice, which
+// has to come to the same.
+func TestReplay(t *testing.T) {
+	p := draw(7, false)
+	switch {
+	case *replayed != "":
+		faults, err := parsePlaced(*replayed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p = one(faults...)
+	case *seed < 0:
+		p = draw(uint64(-*seed), true)
+	case *seed > 0:
+		p = draw(uint64(*seed), false)
+	}
+	again := run(t, p, *replayed != "" || *seed != 0, os.Stdout)
+	if once := run(t, p, false, nil); once.hash != again.hash {
+		t.Errorf("the schedule is another one the second time: %d and %d steps", once.steps, again.steps)
+	}
+	for _, v := range again.violations {
+		t.Error(v)
+	}
+	t.Logf("%+v", again)
+}
+
+// draw makes the plan of a seed.
+func draw(n uint64, beyond bool) plan {
+	salt := uint64(2)
+	if beyond {
+		salt = 3
+	}
+	r := rand.New(rand.NewPCG(n, salt))
+	p := plan{seed: n, random: true, outside: beyond, hold: time.Duration(r.IntN(120)) * time.Second, lag: pick(r, 20*time.Millisecond, time.Second, 20*time.Second)}
+	for range 1 + r.IntN(5) {
+		p.asks = append(p.asks, drawAsk(r, p.asks))
+	}
+	for range r.IntN(7) {
+		f := fault(1 + r.IntN(int(freezeLong)))
+		if r.IntN(3) == 0 {
+			// The interesting faults are those at an order.
+			f = pick(r, requestLost, replyLost, errorAfter, crashAfter)
+		}
+		p.faults = append(p.faults, placed{slot: r.IntN(5) / 4, call: r.IntN(40 * (1 + len(p.asks))), fault: f})
+	}
+	for range r.IntN(4) {
+		p.actions = append(p.actions, action{kind: actionKind(1 + r.IntN(int(lastAction))), step: r.IntN(100 * len(p.asks)), ask: r.IntN(len(p.asks))})
+	}
+	slices.SortFunc(p.actions, func(a, b action) int { return a.step - b.step })
+	p.skew = [2]time.Duration{time.Duration(r.IntN(7200)-3600) * time.Second, time.Duration(r.IntN(7200)-3600) * time.Second}
+	if r.IntN(2) == 0 {
+		p.skew = [2]time.Duration{}
+	}
+	p.replaced, p.silent = r.IntN(2) == 0, r.IntN(3) == 0
+	p.issueDelay = pick(r, 0, 0, time.Minute, 2*time.Hour)
+	p.listLag = pick(r, 0, 0, time.Minute, 25*time.Minute)
+	if r.IntN(6) == 0 {
+		p.firstPages = 1 + r.IntN(4)
+	}
+	p.late = pick(r, 0, 0, 0, 0, time.Minute, 10*time.Minute)
+	if p.late > 0 {
+		p.listLag = 0
+	}
+	p.person, p.gitOps = r.IntN(4) == 0, r.IntN(4) == 0
+	p.rewrites = drawRewrites(r)
+	if beyond {
+		// At least one of the things on which the bound is built does not hold.
+		switch r.IntN(3) {
+		case 0:
+			p.listLag = pick(r, 45*time.Minute, 2*time.Hour)
+		case 1:
+			p.late = pick(r, 50*time.Minute, 3*time.Hour)
+		default:
+			p.late, p.listLag = 40*time.Minute, time.Hour
+		}
+		p.faults = append(p.faults, placed{0, 20 + r.IntN(10), pick(r, replyLost, crashAfter, requestLost)})
+	}
+	return p
+}
+
+func drawAsk(r *rand.Rand, before []ask) ask {
+	n := len(before)
+	a := ask{
+		namespace: fmt.Sprintf("team-%d", r.IntN(2)), name: fmt.Sprintf("cert-%d", n), names: []string{fmt.Sprintf("host-%d.example.com", n)}, key: n + 1,
+		at: pick(r, 0, 0, time.Duration(r.IntN(60))*time.Millisecond, time.Duration(r.IntN(3600))*time.Second),
+	}
+	if n > 0 && r.IntN(3) > 0 {
+		a.names = before[r.IntN(n)].names
+		switch r.IntN(4) {
+		case 0:
+			a.names = []string{"www." + strings.TrimPrefix(a.names[0], "www.")}
+		case 1:
+			a.names = []string{a.names[0], "more." + a.names[0]}
+		}
+	}
+	return a
+}
+
+func drawRewrites(r *rand.Rand) []simulator.Fault {
+	var all []simulator.Fault
+	for _, kind := range []simulator.FaultKind{simulator.FaultProductSpelling, simulator.FaultCommonNameRepeated, simulator.FaultNoTrailingDots, simulator.FaultNoPendingReason} {
+		if r.IntN(4) == 0 {
+			for _, e := range []simulator.Endpoint{simulator.EndpointOrder, simulator.EndpointGet, simulator.EndpointList} {
+				all = append(all, simulator.Fault{Endpoint: e, Kind: kind, Times: -1})
+			}
+		}
+	}
+	if r.IntN(4) == 0 {
+		all = append(all, simulator.Fault{Endpoint: simulator.EndpointOrder, Kind: simulator.FaultApexAdded, Times: -1})
+	}
+	return all
+}
+
+func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }

@@ -449,7 +449,7 @@ func (w *world) wake() {
 func (w *world) faultAt(p *process, name string, kind stepKind) fault {
 	call := p.slot.calls
 	p.slot.calls++
-	if p.slot.index == 0 && w.record != nil {
+	if p.slot.index == 0 {
 		w.record = append(w.record, kind)
 	}
 	for _, f := range w.plan.faults {
