@@ -59,6 +59,8 @@ func (w *world) unrest() string {
 		held := meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld)
 		switch {
 		case held, purchase.IsPlan(&p), purchase.Resting(&p):
+		case purchase.Unresolved(&p) && meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionPlaced) && !w.shown(p.Name):
+			// It is followed as long as nobody proves control of its names.
 		case purchase.Unresolved(&p):
 			return "it is not known what became of " + p.Name
 		case p.Spec.CertificateID != "" && w.shown(p.Name):
@@ -125,6 +127,9 @@ func (w *world) judge() result {
 		for _, a := range p.Spec.Attempts {
 			w.unknown = w.unknown || a.Resolution != nil || a.Outcome == nil || a.Outcome.Result == v1alpha1.OutcomeUnknown
 		}
+	}
+	if w.verbose {
+		w.show(sold, records)
 	}
 	w.duplicates(sold, records, &r)
 	for _, s := range sold {
@@ -253,4 +258,25 @@ func unfit(cr *cmapi.CertificateRequest, sold []simulator.Purchase, roots *x509.
 		return "the vendor never sold"
 	}
 	return ""
+}
+
+// show prints the end state for whoever replays a schedule.
+func (w *world) show(sold []simulator.Purchase, records []v1alpha1.RegfishPurchase) {
+	for _, s := range sold {
+		_, _ = fmt.Fprintf(w.out, "sold %s at %s for %v, key %.8s\n", s.ID, s.Time.Sub(w.begun), s.Names, s.KeyHash)
+	}
+	for _, p := range records {
+		_, _ = fmt.Fprintf(w.out, "purchase %s %q %s: %s, key %.8s\n", p.Name, p.Spec.CertificateID, p.Status.State, p.Status.Message, keyOf(p.Spec.Request))
+		for _, a := range p.Spec.Attempts {
+			_, _ = fmt.Fprintf(w.out, "  attempt %d by %s: %+v %+v\n", a.Number, a.Writer.StartNonce, a.Outcome, a.Resolution)
+		}
+	}
+	var orders v1alpha1.RegfishOrderList
+	w.must(w.store.List(&orders))
+	for _, o := range orders.Items {
+		_, _ = fmt.Fprintf(w.out, "order %s/%s %s: %s; shows %+v\n", o.Namespace, o.Name, o.Status.State, o.Status.Message, o.Status.DCV)
+	}
+	for _, e := range w.events {
+		_, _ = fmt.Fprintln(w.out, "event", e)
+	}
 }

@@ -299,6 +299,7 @@ func TestReplay(t *testing.T) {
 	for _, v := range again.violations {
 		t.Error(v)
 	}
+	again.record = nil
 	t.Logf("%+v", again)
 }
 
