@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -30,6 +32,7 @@ import (
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/operator"
 	"github.com/regfish/regfish-issuer/internal/purchase"
+	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
 // wanted is what cert-manager does about one Certificate.
@@ -44,6 +47,27 @@ type wanted struct {
 
 func (a *wanted) request() types.NamespacedName {
 	return types.NamespacedName{Namespace: a.namespace, Name: fmt.Sprintf("%s-%d", a.name, a.number)}
+}
+
+// life is the time in which a request existed.
+type life struct {
+	uid      types.UID
+	from, to time.Time // to is zero while it exists
+}
+
+// remove deletes a request.
+func (w *world) remove(key types.NamespacedName) {
+	var cr cmapi.CertificateRequest
+	if w.store.Get(key, &cr) != nil {
+		return
+	}
+	lives := w.lives[keyOf(cr.Spec.Request)]
+	for i := range lives {
+		if lives[i].uid == cr.UID {
+			lives[i].to = time.Now()
+		}
+	}
+	w.must(w.store.Delete(&cr))
 }
 
 // csrs are made once for all runs: a run that made its own would spend most of its time
@@ -92,6 +116,8 @@ func (w *world) ask(a *wanted) {
 	if w.store.Create(cr) != nil {
 		return
 	}
+	key := keyOf(cr.Spec.Request)
+	w.lives[key] = append(w.lives[key], life{uid: cr.UID, from: time.Now()})
 	before := cr.DeepCopy()
 	cmutil.SetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionApproved, cmmeta.ConditionTrue, "cert-manager.io", "approved")
 	w.must(w.store.Patch(cr, client.MergeFrom(before), true))
@@ -108,7 +134,8 @@ func (w *world) act(a action) {
 	w.say("-- %s: %s", actionNames[a.kind], want.request())
 	if a.kind == cancel {
 		for _, p := range w.shop.Purchases() {
-			if w.shop.SetStatus(p.ID, "order_cancelled") == nil {
+			if !w.cancelled[p.ID] && w.shop.SetStatus(p.ID, "order_cancelled") == nil {
+				w.cancelled[p.ID] = true
 				return
 			}
 		}
@@ -118,10 +145,9 @@ func (w *world) act(a action) {
 		return
 	}
 	key := want.request()
-	remove := func(o client.Object) { _ = w.store.Delete(o) }
 	switch a.kind {
 	case recreateSameKey, recreateOtherKey:
-		remove(&cmapi.CertificateRequest{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}})
+		w.remove(key)
 		if a.kind == recreateOtherKey {
 			want.key += 100
 		}
@@ -132,11 +158,52 @@ func (w *world) act(a action) {
 		w.ask(want)
 	case forget:
 		want.forgotten = true
-		remove(&cmapi.CertificateRequest{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}})
+		w.remove(key)
 	case deleteOrder:
-		remove(&v1alpha1.RegfishOrder{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}})
+		_ = w.store.Delete(&v1alpha1.RegfishOrder{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}})
+	case restore:
+		w.restore(want)
+	case console:
+		csr := csrFor(want.names, -1)
+		w.strangers[keyOf(csr)] = true
+		body, err := json.Marshal(regfish.OrderRequest{SKU: "RapidSSL", CommonName: want.names[0], DNSNames: want.names, CSR: string(csr), DCVMethod: regfish.DCVMethodCNAME})
+		w.must(err)
+		w.shop.deliver(apiKey, body)
+		w.in(2*time.Hour, "the order of the console is issued", func() {
+			for _, p := range w.shop.Purchases() {
+				if w.strangers[p.KeyHash] {
+					w.must(w.shop.SetStatus(p.ID, "issued"))
+				}
+			}
+		})
+	case otherAccount:
+		w.useKey(otherKey)
+		w.in(3*time.Hour, "the own key is back", func() { w.useKey(apiKey) })
 	default:
 	}
+}
+
+// restore deletes the ledger and everything that was done for a Certificate, which asks
+// anew.
+func (w *world) restore(want *wanted) {
+	for _, p := range w.purchases() {
+		w.must(w.store.Delete(&p))
+	}
+	var orders v1alpha1.RegfishOrderList
+	w.must(w.store.List(&orders))
+	for i := range orders.Items {
+		w.must(w.store.Delete(&orders.Items[i]))
+	}
+	w.remove(want.request())
+	w.ask(want)
+}
+
+func (w *world) useKey(key string) {
+	var secret corev1.Secret
+	w.must(w.store.Get(types.NamespacedName{Namespace: ledgerNamespace, Name: "regfish-api"}, &secret))
+	before := secret.DeepCopy()
+	secret.Data = map[string][]byte{"api-key": []byte(key)}
+	w.must(w.store.Patch(&secret, client.MergeFrom(before), false))
 }
 
 // react plans what others do about a change.
@@ -263,6 +330,8 @@ func (w *world) decide() {
 		w.decided[p.Name] = text
 		if verb, _, _ := strings.Cut(text, ":"); verb == "retry" || verb == "purchase" {
 			w.licences[keyOf(p.Spec.Request)]++
+		} else if verb == "abandon" {
+			w.givenUp[keyOf(p.Spec.Request)] = true
 		}
 		w.annotate(&p, text)
 	}

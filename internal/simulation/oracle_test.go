@@ -65,8 +65,6 @@ func (w *world) unrest() string {
 			return "it is not known what became of " + p.Name
 		case p.Spec.CertificateID != "" && w.shown(p.Name):
 			return p.Name + " is on its way"
-		case p.Spec.CertificateID == "":
-			return p.Name + " is to be placed"
 		}
 	}
 	var requests cmapi.CertificateRequestList
@@ -101,6 +99,10 @@ func (w *world) open(cr *cmapi.CertificateRequest) string {
 	switch o.Status.State {
 	case v1alpha1.StateHeld:
 		return ""
+	case v1alpha1.StateQueued:
+		if c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionPlaced); c != nil && c.Reason == v1alpha1.ReasonPurchaseLimitReached {
+			return ""
+		}
 	case v1alpha1.StateWaiting:
 		// What it waits for may be held, or be finished by nobody.
 		if o.Status.PurchaseRef == nil {
@@ -133,12 +135,16 @@ func (w *world) judge() result {
 	}
 	w.duplicates(sold, records, &r)
 	for _, s := range sold {
-		if !w.accounted(s.ID, records) {
+		if !w.accounted(s, records) && !w.strangers[s.KeyHash] {
 			r.lost++
 			w.violate("lost: order %s of %v is in no record, and nobody is told of it", s.ID, s.Names)
 		}
 	}
 	r.wrong = w.published(sold)
+	w.recorded(sold, records)
+	w.wantedThen(sold)
+	w.answered(sold)
+	w.limited(sold)
 	r.unknown = w.unknown
 	r.resolved = w.unknown && r.held == 0 && w.decisions == 0
 	r.violations, r.hash = w.violations, w.hash.Sum64()
@@ -153,7 +159,10 @@ func (w *world) duplicates(sold []simulator.Purchase, records []v1alpha1.Regfish
 		byKey[s.KeyHash] = append(byKey[s.KeyHash], s)
 	}
 	for _, key := range slices.Sorted(keys(byKey)) {
-		bought := byKey[key]
+		bought := slices.DeleteFunc(byKey[key], func(s simulator.Purchase) bool {
+			// What was due may be bought again.
+			return w.strangers[key] || s.Time.Sub(byKey[key][0].Time) > time.Duration(s.ValidityDays)*15*time.Hour
+		})
 		beyond := len(bought) - 1 - w.licences[key]
 		if beyond <= 0 {
 			continue
@@ -180,6 +189,77 @@ func (w *world) duplicates(sold []simulator.Purchase, records []v1alpha1.Regfish
 	}
 }
 
+// recorded checks that a record holds what was bought for its key, and no two the same.
+func (w *world) recorded(sold []simulator.Purchase, records []v1alpha1.RegfishPurchase) {
+	holder := map[string]string{}
+	for _, p := range records {
+		id := p.Spec.CertificateID
+		if id == "" {
+			continue
+		}
+		if other := holder[id]; other != "" {
+			w.violate("held twice: order %s is in the records %s and %s", id, other, p.Name)
+		}
+		holder[id] = p.Name
+		i := slices.IndexFunc(sold, func(s simulator.Purchase) bool { return s.ID == id })
+		if i < 0 {
+			w.violate("made up: record %s holds %s, which was never sold", p.Name, id)
+		} else if sold[i].KeyHash != keyOf(p.Spec.Request) {
+			w.violate("foreign: record %s holds order %s, which was bought for another key", p.Name, id)
+		}
+	}
+}
+
+// wantedThen checks that somebody asked for what was bought when it was bought, but for
+// the time in which an order may leave after the last look.
+func (w *world) wantedThen(sold []simulator.Purchase) {
+	if w.plan.late > 0 {
+		return
+	}
+	for _, s := range sold {
+		alive := slices.ContainsFunc(w.lives[s.KeyHash], func(l life) bool {
+			return !s.Time.Before(l.from) && (l.to.IsZero() || s.Time.Sub(l.to) <= purchase.WriteWindow)
+		})
+		if !alive && !w.strangers[s.KeyHash] {
+			w.violate("unwanted: order %s was placed for a request that was gone", s.ID)
+		}
+	}
+}
+
+// limited checks that no more was bought in a day than the limit allows.
+func (w *world) limited(sold []simulator.Purchase) {
+	for i, last := range sold {
+		n := 0
+		for _, s := range sold[:i+1] {
+			if last.Time.Sub(s.Time) < 24*time.Hour {
+				n++
+			}
+		}
+		if w.plan.limit > 0 && n > int(w.plan.limit) {
+			w.violate("limit: %d were bought within a day, and the limit is %d", n, w.plan.limit)
+			return
+		}
+	}
+}
+
+// answered checks that no request failed whose order lives.
+func (w *world) answered(sold []simulator.Purchase) {
+	var requests cmapi.CertificateRequestList
+	w.must(w.store.List(&requests))
+	for i := range requests.Items {
+		cr := &requests.Items[i]
+		key := keyOf(cr.Spec.Request)
+		if cmutil.CertificateRequestReadyReason(cr) != cmapi.CertificateRequestReasonFailed || w.givenUp[key] {
+			continue
+		}
+		for _, s := range sold {
+			if s.KeyHash == key && !w.cancelled[s.ID] {
+				w.violate("failed: request %s/%s failed, and its order %s lives", cr.Namespace, cr.Name, s.ID)
+			}
+		}
+	}
+}
+
 func holds(records []v1alpha1.RegfishPurchase, id string) bool {
 	return slices.ContainsFunc(records, func(p v1alpha1.RegfishPurchase) bool { return p.Spec.CertificateID == id })
 }
@@ -198,9 +278,14 @@ func told(records []v1alpha1.RegfishPurchase, id string) bool {
 }
 
 // accounted reports whether an order that the vendor took is recorded, adopted, or named
-// to people.
-func (w *world) accounted(id string, records []v1alpha1.RegfishPurchase) bool {
-	return holds(records, id) || told(records, id) || slices.ContainsFunc(w.events, func(e string) bool { return strings.Contains(e, id) })
+// to people. One that the vendor never lists cannot be named: then its purchase is held.
+func (w *world) accounted(s simulator.Purchase, records []v1alpha1.RegfishPurchase) bool {
+	if holds(records, s.ID) || told(records, s.ID) || slices.ContainsFunc(w.events, func(e string) bool { return strings.Contains(e, s.ID) }) {
+		return true
+	}
+	return w.plan.firstPages >= always && slices.ContainsFunc(records, func(p v1alpha1.RegfishPurchase) bool {
+		return keyOf(p.Spec.Request) == s.KeyHash && meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld)
+	})
 }
 
 // published counts the certificates that were handed to requests and should not have
@@ -216,7 +301,7 @@ func (w *world) published(sold []simulator.Purchase) int {
 		if len(cr.Status.Certificate) == 0 {
 			continue
 		}
-		if why := unfit(cr, sold, roots); why != "" {
+		if why := w.unfit(cr, sold, roots); why != "" {
 			wrong++
 			w.violate("wrong: %s/%s was given a certificate that %s", cr.Namespace, cr.Name, why)
 		}
@@ -224,8 +309,16 @@ func (w *world) published(sold []simulator.Purchase) int {
 	return wrong
 }
 
+// given is when the request was answered.
+func (w *world) given(cr *cmapi.CertificateRequest) time.Time {
+	if c := cmutil.GetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionReady); c != nil && c.LastTransitionTime != nil {
+		return c.LastTransitionTime.Time
+	}
+	return time.Now()
+}
+
 // unfit is what is wrong with the certificate of a request.
-func unfit(cr *cmapi.CertificateRequest, sold []simulator.Purchase, roots *x509.CertPool) string {
+func (w *world) unfit(cr *cmapi.CertificateRequest, sold []simulator.Purchase, roots *x509.CertPool) string {
 	block, rest := pem.Decode(cr.Status.Certificate)
 	if block == nil {
 		return "cannot be read"
@@ -236,8 +329,12 @@ func unfit(cr *cmapi.CertificateRequest, sold []simulator.Purchase, roots *x509.
 	}
 	between := x509.NewCertPool()
 	between.AppendCertsFromPEM(rest)
-	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: time.Now()}); err != nil {
+	given := w.given(cr)
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: given}); err != nil {
 		return "does not chain to the vendor's root: " + err.Error()
+	}
+	if life := leaf.NotAfter.Sub(leaf.NotBefore); given.Sub(leaf.NotBefore) > life*2/3 {
+		return "was due to be renewed when it was handed over"
 	}
 	csr, _ := pem.Decode(cr.Spec.Request)
 	request, err := x509.ParseCertificateRequest(csr.Bytes)

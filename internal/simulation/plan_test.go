@@ -136,11 +136,19 @@ const (
 	// cancel has the vendor cancel an order that is pending.
 	cancel
 	lastAction = cancel
+
+	// restore forgets the ledger and the orders, as a backup of an earlier time does.
+	restore actionKind = iota + 1
+	// console buys the same names with another key, past the controller.
+	console
+	// otherAccount puts the key of another account into the Secret for some hours.
+	otherAccount
 )
 
 var actionNames = map[actionKind]string{
 	recreateSameKey: "re-create with the same key", recreateOtherKey: "re-create with another key", rekey: "re-key", forget: "delete the request",
-	deleteOrder: "delete the order", cancel: "cancel at the vendor",
+	deleteOrder: "delete the order", cancel: "cancel at the vendor", restore: "restore a backup from before the purchases",
+	console: "buy at the console", otherAccount: "use the key of another account",
 }
 
 // action happens when so many steps were made.
@@ -153,10 +161,14 @@ type action struct {
 // plan is everything that a schedule is made of. It follows from the seed.
 type plan struct {
 	seed uint64
+	// family is the kind of schedule that is drawn; empty: any inside the bound.
+	family string
 	// random says that the steps are drawn, and not made in the order in which they
 	// came up.
-	random  bool
-	faults  []placed
+	random bool
+	faults []placed
+	// atOrder is what goes wrong with each order, in the order in which they are sent.
+	atOrder []fault
 	asks    []ask
 	actions []action
 	// hold is for how long a stale read lasts, and lag how far the caches are behind at
@@ -180,4 +192,13 @@ type plan struct {
 	person, gitOps bool
 	// outside says that the plan is outside the bound.
 	outside bool
+	// limit is the issuer's purchase limit (0: the default), and days how long what it buys
+	// is valid (0: the longest there is). renews has every Certificate ask again, with the
+	// same key, when its certificate is due.
+	limit, days int32
+	renews      bool
+	// notFound is how many reads of a known id are answered with 404, and echo says that
+	// the second order is answered with the id of the first and not made.
+	notFound int
+	echo     bool
 }

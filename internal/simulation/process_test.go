@@ -476,19 +476,33 @@ func (r *recorder) Eventf(about, _ kruntime.Object, _, reason, _, note string, a
 	r.w.event(name, reason, fmt.Sprintf(note, args...))
 }
 
-// logger notices panics, which the controllers recover from, and shows the rest to
+// logger notices panics, which the controllers recover from, and shows what is logged to
 // whoever replays a seed.
 func (w *world) logger(p *process) logr.Logger {
+	if !w.verbose {
+		return logr.New(&panics{w: w})
+	}
 	return funcr.New(func(_, args string) {
-		if strings.Contains(args, "[recovered]") {
-			w.violate("a controller panicked: %s", args)
-		}
-		if w.verbose {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			_, _ = fmt.Fprintf(w.out, "      %s logs %s\n", p.nonce, args)
-		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		_, _ = fmt.Fprintf(w.out, "      %s logs %s\n", p.nonce, args)
 	}, funcr.Options{})
+}
+
+// panics is a log that keeps nothing but panics.
+type panics struct{ w *world }
+
+func (*panics) Init(logr.RuntimeInfo)            {}
+func (*panics) Enabled(int) bool                 { return false }
+func (*panics) Info(int, string, ...any)         {}
+func (s *panics) WithValues(...any) logr.LogSink { return s }
+func (s *panics) WithName(string) logr.LogSink   { return s }
+func (s *panics) Error(err error, _ string, _ ...any) {
+	if err != nil && strings.Contains(err.Error(), "[recovered]") {
+		s.w.mu.Lock()
+		defer s.w.mu.Unlock()
+		s.w.violate("a controller panicked: %v", err)
+	}
 }
 
 var freezes = map[fault]time.Duration{freezeShort: 20 * time.Second, freezeLease: 2 * time.Minute, freezeLong: 50 * time.Minute}

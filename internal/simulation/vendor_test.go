@@ -178,6 +178,10 @@ func (v *vendor) Order(ctx context.Context, r regfish.OrderRequest, mayWrite fun
 			return err
 		}
 		f = v.p.turn("order "+r.CommonName, vendorOrder)
+		if v.p.w.plan.echo && len(v.p.w.shop.Purchases()) == 1 {
+			f = requestLost
+			v.p.w.echo = v.p.w.shop.Purchases()[0].ID
+		}
 		if f == none && v.p.w.plan.late > 0 && v.p.w.takeLate() {
 			// It is on its way, and arrives when nobody waits for the answer any more.
 			v.p.w.arriveLater(r)
@@ -187,6 +191,10 @@ func (v *vendor) Order(ctx context.Context, r regfish.OrderRequest, mayWrite fun
 		sent = true
 		return nil
 	})
+	if sent && v.p.w.echoed(&result) {
+		// The vendor names an order that it took before.
+		return result
+	}
 	if sent {
 		v.p.w.sent(v.p, r, result)
 	}

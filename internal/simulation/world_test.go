@@ -34,6 +34,7 @@ const (
 	ledgerNamespace = "regfish-issuer"
 	issuerName      = "regfish"
 	apiKey          = "simulation.0123456789abcdef0123456789"
+	otherKey        = "elsewhere.0123456789abcdef0123456789"
 )
 
 // The lease as the controller holds it.
@@ -90,6 +91,17 @@ type world struct {
 	// record has the calls of the first replica, in a run that is recorded.
 	record []stepKind
 
+	// echo is the id that the order under way is answered with; empty: its own.
+	echo string
+	// orders is how many were sent.
+	orders int
+	// cancelled are the ids that were cancelled at the vendor, strangers the keys that
+	// somebody else ordered for, and lives when there was a request for a key.
+	cancelled, strangers map[string]bool
+	lives                map[string][]life
+	// given up are the keys of purchases that a person gave up.
+	givenUp map[string]bool
+
 	events     []string
 	violations []string
 	asks       []*wanted
@@ -142,6 +154,7 @@ func newWorld(p plan, verbose bool, out io.Writer) *world {
 	w := &world{
 		plan: p, verbose: verbose, out: out, scheme: scheme(), woken: make(chan struct{}, 1), dns: map[string]string{},
 		random: rand.New(rand.NewPCG(p.seed, 1)), hash: fnv.New64a(), licences: map[string]int{}, decided: map[string]string{}, begun: time.Now(),
+		cancelled: map[string]bool{}, strangers: map[string]bool{}, lives: map[string][]life{}, givenUp: map[string]bool{},
 	}
 	w.store = store.New(w.scheme)
 	var seed [32]byte
@@ -150,7 +163,7 @@ func newWorld(p plan, verbose bool, out io.Writer) *world {
 	}
 	var err error
 	w.shop, err = newShop(simulator.Options{
-		Keys: []string{apiKey}, Now: time.Now, IssueDelay: p.issueDelay, Random: rand.NewChaCha8(seed), Resolver: w.resolve,
+		Keys: []string{apiKey, otherKey}, Now: time.Now, IssueDelay: p.issueDelay, Random: rand.NewChaCha8(seed), Resolver: w.resolve,
 	})
 	w.must(err)
 	for _, f := range p.rewrites {
@@ -161,6 +174,9 @@ func newWorld(p plan, verbose bool, out io.Writer) *world {
 	}
 	if p.firstPages > 0 {
 		w.shop.InjectFault(simulator.Fault{Endpoint: simulator.EndpointList, Kind: simulator.FaultFirstPageOnly, Rows: 1, Times: p.firstPages})
+	}
+	if p.notFound > 0 {
+		w.shop.InjectFault(simulator.Fault{Endpoint: simulator.EndpointGet, Kind: simulator.FaultStatus, Status: 404, Times: p.notFound})
 	}
 	w.furnish()
 	for i := range w.slots {
@@ -173,6 +189,10 @@ func newWorld(p plan, verbose bool, out io.Writer) *world {
 	for i := range p.asks {
 		w.asks = append(w.asks, &wanted{ask: p.asks[i], key: p.asks[i].key})
 		w.in(p.asks[i].at, "ask", func() { w.request(i) })
+		if p.renews {
+			// Two thirds of its life, as cert-manager reckons.
+			w.in(p.asks[i].at+time.Duration(p.days)*17*time.Hour, "renew", func() { w.request(i) })
+		}
 	}
 	return w
 }
@@ -184,10 +204,17 @@ func (w *world) furnish() {
 	w.ledgerUID = ns.UID
 	w.must(w.store.Create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ledgerNamespace, Name: "regfish-api"}, Data: map[string][]byte{"api-key": []byte(apiKey)}}))
 	_, ca := identity()
-	w.must(w.store.Create(&v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: issuerName}, Spec: v1alpha1.IssuerSpec{
+	issuer := &v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: issuerName}, Spec: v1alpha1.IssuerSpec{
 		APIKeySecretRef: v1alpha1.SecretKeyReference{Name: "regfish-api"}, URL: endpoint, CABundle: ca, SKU: "RapidSSL",
 		DCV: v1alpha1.DCV{Method: v1alpha1.DCVMethodCNAME, Publisher: v1alpha1.DCVPublisherExternal},
-	}}))
+	}}
+	if w.plan.limit > 0 {
+		issuer.Spec.PurchaseLimit.Count = &w.plan.limit
+	}
+	if w.plan.days > 0 {
+		issuer.Spec.ValidityDays = &w.plan.days
+	}
+	w.must(w.store.Create(issuer))
 	w.must(w.store.Create(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: ledgerNamespace, Name: operator.LeaseName}}))
 }
 
@@ -452,6 +479,14 @@ func (w *world) faultAt(p *process, name string, kind stepKind) fault {
 	if p.slot.index == 0 {
 		w.record = append(w.record, kind)
 	}
+	if kind == vendorOrder {
+		w.orders++
+		if w.orders <= len(w.plan.atOrder) && w.plan.atOrder[w.orders-1] != none {
+			w.hit++
+			w.say("** %s at order %d: %s", w.plan.atOrder[w.orders-1], w.orders, name)
+			return w.plan.atOrder[w.orders-1]
+		}
+	}
 	for _, f := range w.plan.faults {
 		if f.slot == p.slot.index && f.call == call && (f.fault < requestLost || f.fault > errorAfter || kind != vendorConnect) {
 			w.hit++
@@ -516,6 +551,17 @@ func (w *world) strike(f fault) {
 func (w *world) sent(_ *process, _ regfish.OrderRequest, r regfish.OrderResult) {
 	w.unknown = w.unknown || r.Outcome == regfish.Unknown
 	w.say("   order: %s %s", r.Outcome, r.Certificate.ID)
+}
+
+// echoed makes an order that was not made look as if the vendor had answered with an id
+// that it named before.
+func (w *world) echoed(r *regfish.OrderResult) bool {
+	if w.echo == "" {
+		return false
+	}
+	*r = regfish.OrderResult{Outcome: regfish.Accepted, Status: 200, Certificate: regfish.Certificate{ID: w.echo}}
+	w.echo = ""
+	return true
 }
 
 // takeLate reports whether the order that is sent now is the one that arrives late.

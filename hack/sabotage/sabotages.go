@@ -1,0 +1,120 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+// sabotage is one way to break the controller.
+type sabotage struct {
+	name  string
+	edits []edit
+	// test of the package has to fail with what it notices; pkg is the simulation if it is
+	// empty.
+	test, pkg string
+	flags     []string
+	notices   string
+}
+
+// edit replaces text in a file, which is to be there once, or in all places.
+type edit struct {
+	file, old, new string
+	all            bool
+}
+
+const (
+	spender    = "internal/purchase/spender.go"
+	gather     = "internal/purchase/gather.go"
+	plan       = "internal/purchase/plan.go"
+	look       = "internal/purchase/look.go"
+	match      = "internal/purchase/match.go"
+	evidence   = "internal/purchase/evidence.go"
+	observe    = "internal/controller/purchase/observe.go"
+	deliver    = "internal/controller/order/deliver.go"
+	clientFile = "internal/regfish/order.go"
+)
+
+// family has the schedules of a family notice.
+func family(name, notices string, seeds string, edits ...edit) sabotage {
+	return sabotage{edits: edits, test: "TestFamilies/^" + name + "$", flags: []string{"-families=" + seeds}, notices: notices}
+}
+
+func (s sabotage) named(name string) sabotage {
+	s.name = name
+	return s
+}
+
+var sabotages = []sabotage{
+	family("lag", "duplicate:", "20", edit{file: spender,
+		old: "	if err := s.Client.Create(ctx, p); err != nil {\n		return nil, fmt.Errorf(\"create purchase %s: %w\", p.Name, err)",
+		new: "	if attempt != nil {\n		return p, nil\n	}\n	if err := s.Client.Create(ctx, p); err != nil {\n		return nil, fmt.Errorf(\"create purchase %s: %w\", p.Name, err)",
+	}).named("leave out the intent write"),
+	family("limit", "limit:", "60", edit{file: spender, all: true,
+		old: "client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})",
+		new: "client.MergeFrom(before)",
+	}).named("drop the resourceVersion precondition"),
+	family("lag", "duplicate:", "20", edit{file: spender,
+		old: "	default:\n		o.Result = v1alpha1.OutcomeUnknown",
+		new: "	default:\n		o.Result = v1alpha1.OutcomeRejected",
+	}).named("count a timeout as rejected"),
+	family("restore", "duplicate:", "20", edit{file: spender,
+		old: "if facts.Baseline, err = s.baseline(ctx, vendor, cr, facts.Want); err != nil {",
+		new: "if facts.Baseline, err = (&Baseline{}), nil; err != nil {",
+	}).named("skip the baseline"),
+	family("echo", "held twice:", "4", edit{file: gather,
+		old: "return slices.ContainsFunc(list.Items, func(p v1alpha1.RegfishPurchase) bool { return p.Spec.Endpoint == endpoint }), nil",
+		new: "return false, nil",
+	}).named("skip the claimed check"),
+	family("delivery", "wrong:", "20", edit{file: deliver,
+		old: "	var refusal *pki.Refusal\n	switch {",
+		new: "	var refusal *pki.Refusal\n	if leaf, bad := pki.ParseLeaf(delivery); err != nil && bad == nil {\n		bundle, err = &pki.Bundle{Certificate: delivery, Leaf: leaf}, nil\n	}\n	switch {",
+	}).named("publish before the gate"),
+	family("gone", "unwanted:", "60", edit{file: spender,
+		old: "	if err := s.Live.Get(ctx, name, &cr); err != nil {\n		if apierrors.IsNotFound(err) {\n			return nil, nil, ErrGone",
+		new: "	if err := s.Client.Get(ctx, name, &cr); err != nil {\n		if apierrors.IsNotFound(err) {\n			return nil, nil, ErrGone",
+	}).named("read the request from cache before paying"),
+	family("limit", "limit:", "60", edit{file: spender,
+		old: "	full, err := s.reserve(ctx, issuer, facts)\n	if err != nil || full != nil {",
+		new: "	defer func() { _, _ = s.reserve(ctx, issuer, facts) }()\n	var full *Decision\n	if err != nil || full != nil {",
+	}).named("reserve the slot after the POST"),
+	family("unknown", "failed:", "20", edit{file: observe,
+		old: "		o.NotFound = true\n",
+		new: "		o.Vendor = &regfish.Certificate{ID: p.Spec.CertificateID, Status: regfish.StatusCancelled}\n",
+	}).named("treat 404 of a known id as an end"),
+	family("renewal", "wrong:", "4", edit{file: plan,
+		old: "	case held(p) || own || fresh(f, p.Status.NotBefore, p.Status.NotAfter):",
+		new: "	case true:",
+	}).named("hand out an old certificate for an unchanged key"),
+	family("rewritten", "duplicate:", "10", edit{file: match,
+		old: "!otherProduct(p, c, catalogue) && pki.ShareCanonical(c.Names(), exactNames(p))",
+		new: "c.Product == p.Spec.SKU && slices.Equal(pki.ExactNames(\"\", c.Names()), exactNames(p))",
+	}, edit{file: gather,
+		old: "pki.ShareCanonical(c.Names(), names) || len(c.Names()) == 0",
+		new: "slices.Equal(pki.ExactNames(\"\", c.Names()), names) || len(c.Names()) == 0",
+	}).named("match candidates by equality"),
+	family("cut", "duplicate:", "10", edit{file: evidence,
+		old: "		same := r.fingerprint == a.KeyFingerprint\n",
+		new: "		same := true\n		break\n",
+	}).named("believe a cut list"),
+	family("foreign", "duplicate:", "20", edit{file: evidence,
+		old: "		same := r.fingerprint == a.KeyFingerprint\n",
+		new: "		same := true\n		break\n",
+	}).named("believe a foreign list"),
+	family("gone", "unwanted:", "60", edit{file: spender,
+		old: "	s.work.Add(1)\n	defer s.work.Done()\n	cr, request, err := s.liveRequest",
+		new: "	s.work.Add(1)\n	defer s.work.Done()\n	s.Live = s.Client\n	cr, request, err := s.liveRequest",
+	}).named("decide from cache only"),
+	family("console", "foreign:", "20", edit{file: look,
+		old: "	case Proved:\n		id :=",
+		new: "	case Proved, Followed:\n		id :=",
+	}).named("let a provisional adoption exclude others"),
+	family("skew", "duplicate:", "10", edit{file: look,
+		old: "Search: Search{Begun: now, Until: now.Add(r.SettleTime), Blind: now}, next: now}",
+		new: "Search: Search{Begun: lastUnresolved(p).Time.Time, Until: lastUnresolved(p).Time.Add(r.SettleTime), Blind: now}, next: now}",
+	}, edit{file: look,
+		old: "		pause = min(max(pause, age/8), max(pause, lastLook))",
+		new: "		pause = lookAgain",
+	}).named("settle by the recorded time"),
+	family("restore", "duplicate:", "20", edit{file: plan,
+		old: "issuerReady, limit, unclaimed,\n	}",
+		new: "issuerReady, limit,\n	}",
+	}).named("ignore unclaimed ids in the baseline"),
+}
