@@ -59,7 +59,7 @@ func (w *world) unrest() string {
 		held := meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld)
 		switch {
 		case held, purchase.IsPlan(&p), purchase.Resting(&p):
-		case purchase.Unresolved(&p) && meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionPlaced) && !w.shown(p.Name):
+		case purchase.Unresolved(&p) && meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionPlaced) && !w.wanted(&p):
 			// It is followed as long as nobody proves control of its names.
 		case purchase.Unresolved(&p):
 			return "it is not known what became of " + p.Name
@@ -75,6 +75,11 @@ func (w *world) unrest() string {
 		}
 	}
 	return ""
+}
+
+// wanted reports whether the request of the purchase is there.
+func (w *world) wanted(p *v1alpha1.RegfishPurchase) bool {
+	return slices.ContainsFunc(w.lives[keyOf(p.Spec.Request)], func(l life) bool { return l.to.IsZero() })
 }
 
 // shown reports whether an order shows the purchase.
@@ -109,7 +114,7 @@ func (w *world) open(cr *cmapi.CertificateRequest) string {
 			return ""
 		}
 		for _, p := range w.purchases() {
-			if p.Name == o.Status.PurchaseRef.Name && (meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld) || p.Spec.Beneficiary.RequestUID != cr.UID && p.Spec.CertificateID != "" && !purchase.Resting(&p)) {
+			if p.Name == o.Status.PurchaseRef.Name && (meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld) || !w.wanted(&p) && !purchase.Resting(&p)) {
 				return ""
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -92,6 +93,11 @@ func newProcess(w *world, s *slot) *process {
 	p := &process{w: w, slot: s, nonce: fmt.Sprintf("process-%d", w.processes), killed: make(chan struct{}), cache: store.NewCache(w.store)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	w.must(controller.Index(p.ctx, p.cache))
+	for _, kind := range []client.Object{&cmapi.CertificateRequest{}, &v1alpha1.RegfishIssuer{}, &v1alpha1.RegfishClusterIssuer{}} {
+		// Watched from the start, also while another process leads.
+		_, err := p.cache.GetInformer(p.ctx, kind)
+		w.must(err)
+	}
 	clock := clockOf{s.skew}
 	live := &store.Client{Store: w.store, Gate: p.gate}
 	cached := &store.Client{Store: w.store, Gate: p.gate, Cache: p.cache}

@@ -191,6 +191,9 @@ func (v *vendor) Order(ctx context.Context, r regfish.OrderRequest, mayWrite fun
 		sent = true
 		return nil
 	})
+	if sent {
+		v.p.w.calm()
+	}
 	if sent && v.p.w.echoed(&result) {
 		// The vendor names an order that it took before.
 		return result

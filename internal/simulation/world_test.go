@@ -363,6 +363,7 @@ func (w *world) tick() {
 	for _, s := range w.slots {
 		w.elect(s)
 	}
+	synctest.Wait()
 	for len(w.plan.actions) > 0 && w.plan.actions[0].step <= w.steps {
 		a := w.plan.actions[0]
 		w.plan.actions = w.plan.actions[1:]
@@ -545,6 +546,17 @@ func (w *world) strike(f fault) {
 		return
 	}
 	w.shop.InjectFault(strike)
+}
+
+// calm forgets what was to strike an order that never reached the vendor.
+func (w *world) calm() {
+	planned := w.shop.Faults()
+	w.shop.ClearFaults()
+	for _, f := range planned {
+		if f.Endpoint != simulator.EndpointOrder || f.Times < 0 {
+			w.shop.InjectFault(f)
+		}
+	}
 }
 
 // sent notes how an order ended for the process that sent it.
