@@ -106,6 +106,17 @@ test: $(ASSETS) helm ## Run all tests with the race detector, in random order. A
 		go run ./hack/gotest -race -shuffle=on -timeout=20m $$packages
 	@$(MAKE) chart
 
+.PHONY: sim
+sim: ## Play schedules of crashes, lost answers and two leaders against the controllers in memory, and count what was bought.
+##+ SEEDS= is how many are drawn (10000), DEPTH= how many faults are placed exhaustively (2).
+##+ bin/sim.json has the totals. A schedule that fails names the command that plays it again.
+	go test -count=1 -timeout=60m -run='Exhaustive|Random|Families|Outside' ./internal/simulation \
+		-seeds=$(or $(SEEDS),10000) -depth=$(or $(DEPTH),2) -families=60 -outside=500 -out=$(CURDIR)/bin/sim.json
+
+.PHONY: sim-sabotage
+sim-sabotage: ## Break the controllers in named ways, one at a time: the simulation has to notice each.
+	go run ./hack/sabotage
+
 .PHONY: chart
 chart: $(ASSETS) helm ## Lint, render, install, upgrade, attack and uninstall the Helm chart on a real API server.
 ##+ UPDATE=1 writes its golden files anew: look at what changed before you commit it.
@@ -161,9 +172,9 @@ verify: generate lint ## Regenerate, tidy, lint, and fail if the working tree is
 		printf 'make verify: these files are not committed, or generated from older code:\n%s\n' "$$dirty"; exit 1; }
 
 .PHONY: presubmit
-presubmit: ## Run exactly what CI runs: verify, test, fuzz, demo-breaks, kill.
+presubmit: ## Run exactly what CI runs: verify, test, sim, sim-sabotage, fuzz, demo-breaks, kill.
 ##+ FULL=1 adds what takes long: 200 rounds of kill, and e2e.
-	@for section in verify test fuzz demo-breaks kill $(if $(FULL),e2e); do \
+	@for section in verify test sim sim-sabotage fuzz demo-breaks kill $(if $(FULL),e2e); do \
 		printf '\n=== make %s\n' $$section; start=$$SECONDS; \
 		$(MAKE) $$section; \
 		printf '=== make %s passed in %ds\n' $$section $$((SECONDS - start)); \

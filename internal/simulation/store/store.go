@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -143,7 +144,7 @@ func (s *Store) Create(object client.Object) error {
 		return err
 	}
 	if object.GetResourceVersion() != "" {
-		return apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
+		return errors.New("resourceVersion can not be set for Create requests")
 	}
 	stored, err := s.throughJSON(gvk, object)
 	if err != nil {
@@ -361,6 +362,7 @@ func (s *Store) Delete(object client.Object, opts ...client.DeleteOption) error 
 	if old.GetDeletionTimestamp() == nil {
 		marked := old.DeepCopyObject().(client.Object)
 		marked.SetDeletionTimestamp(new(metav1.NewTime(time.Now().UTC().Truncate(time.Second))))
+		marked.SetGeneration(old.GetGeneration() + 1)
 		s.put(gvk.Kind, key, old, marked)
 	}
 	return nil
