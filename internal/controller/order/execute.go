@@ -39,6 +39,11 @@ func (r *Reconciler) execute(ctx context.Context, in *input, d purchase.Decision
 		if err != nil {
 			return outcome{}, err
 		}
+		if !out.delivery.Done {
+			// What is written about it wakes this controller, and may read otherwise after
+			// every fetch.
+			r.pauses.set(client.ObjectKeyFromObject(in.order), pause{in.order.UID, in.asks(d), r.Clock.Now().Add(out.decision.LookAgain)})
+		}
 	case purchase.StepFollow, purchase.StepWait, purchase.StepQueue, purchase.StepHold, purchase.StepFail, purchase.StepImport:
 	}
 	if out.decision.Step == 0 {
@@ -46,6 +51,20 @@ func (r *Reconciler) execute(ctx context.Context, in *input, d purchase.Decision
 	}
 	return out, r.keepPlan(ctx, in, out.decision)
 }
+
+// asks is what a decision asks the vendor; empty if it asks nothing.
+func (in *input) asks(d purchase.Decision) string {
+	switch {
+	case d.Sends():
+		return in.sending()
+	case d.Step == purchase.StepDeliver:
+		return "deliver " + d.Purchase.Spec.CertificateID
+	}
+	return ""
+}
+
+// sending is what an order asks. A new decision of a person makes it another question.
+func (in *input) sending() string { return "send " + in.decided() }
 
 // spend has the spender decide again and buy.
 func (r *Reconciler) spend(ctx context.Context, in *input) (outcome, error) {
@@ -67,7 +86,7 @@ func (r *Reconciler) spend(ctx context.Context, in *input) (outcome, error) {
 		// changes. One without was made on what the vendor said. Whoever decided in vain
 		// decides again, and is not kept waiting for having decided the same.
 		if d.LookAgain > 0 && d.Purchase == nil && d.Void == "" {
-			r.pauses.set(client.ObjectKeyFromObject(in.order), pause{in.order.UID, in.decided(), r.Clock.Now().Add(d.LookAgain)})
+			r.pauses.set(client.ObjectKeyFromObject(in.order), pause{in.order.UID, in.sending(), r.Clock.Now().Add(d.LookAgain)})
 		}
 	case purchase.StepBuy, purchase.StepRenew, purchase.StepReissue, purchase.StepRetry, purchase.StepImport, purchase.StepFollow, purchase.StepDeliver, purchase.StepFail:
 	}

@@ -71,14 +71,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	d := purchase.Plan(in.facts)
-	if d.Sends() {
-		if left := r.pauses.left(req.NamespacedName, o.UID, in.decided(), r.Clock.Now()); left > 0 {
-			// Asked a moment ago, and the answer stands in the status.
-			return reconcile.Result{RequeueAfter: left}, nil
-		}
+	if left := r.pauses.left(req.NamespacedName, o.UID, in.asks(d), r.Clock.Now()); left > 0 {
+		// Asked a moment ago, and the answer stands in the status.
+		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	out, err := r.execute(ctx, in, d)
 	if err != nil {
+		r.pauses.forget(req.NamespacedName)
 		return controller.Again(err)
 	}
 	return r.report(ctx, &o, in, out)
@@ -93,15 +92,15 @@ type pauses struct {
 
 type pause struct {
 	uid types.UID
-	// decided is what a person had decided: a new decision is not kept waiting.
-	decided string
-	end     time.Time
+	// asks is what the vendor was asked: another question is not kept waiting.
+	asks string
+	end  time.Time
 }
 
-func (p *pauses) left(name types.NamespacedName, uid types.UID, decided string, now time.Time) time.Duration {
+func (p *pauses) left(name types.NamespacedName, uid types.UID, asks string, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if until, ok := p.until[name]; ok && until.uid == uid && until.decided == decided {
+	if until, ok := p.until[name]; ok && asks != "" && until.uid == uid && until.asks == asks {
 		return max(0, until.end.Sub(now))
 	}
 	return 0

@@ -41,6 +41,8 @@ func (r *Reconciler) report(ctx context.Context, o *v1alpha1.RegfishOrder, in *i
 	})
 	if !equality.Semantic.DeepEqual(before.Status, o.Status) {
 		if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+			// The answer does not stand in the status.
+			r.pauses.forget(client.ObjectKeyFromObject(o))
 			return controller.Again(fmt.Errorf("show order: %w", err))
 		}
 		r.announce(ctx, before, o, in.request)
