@@ -102,9 +102,15 @@ var dangers = map[string]func(*rand.Rand, *plan){
 		for i := range 5 {
 			p.asks = append(p.asks, ask{namespace: "team-0", name: fmt.Sprintf("cert-%d", i), names: []string{fmt.Sprintf("host-%d.example.com", i)}, key: i + 1})
 		}
-		for range 4 {
-			p.faults = append(p.faults, placed{r.IntN(2), 10 + r.IntN(50), pick(r, leaseLost, leaseLost, freezeLease, crashAfter)})
+		if p.random = r.IntN(2) == 0; p.random {
+			for range 4 {
+				p.faults = append(p.faults, placed{r.IntN(2), 10 + r.IntN(50), pick(r, leaseLost, leaseLost, freezeLease, crashAfter)})
+			}
+			return
 		}
+		// One stops with the use of the limit in its hands, and the other buys.
+		stop := 15 + r.IntN(30)
+		p.faults = []placed{{0, stop - 1 - r.IntN(3), leaseLost}, {0, stop, freezeShort}}
 	},
 	// restore: the ledger is restored from before the purchases.
 	"restore": func(r *rand.Rand, p *plan) {
@@ -166,12 +172,12 @@ var dangers = map[string]func(*rand.Rand, *plan){
 		}
 		p.echo = true
 	},
-	// gone: a request goes while the caches still show it.
+	// gone: a request goes while the caches still show it, in the middle of a purchase.
 	"gone": func(r *rand.Rand, p *plan) {
-		p.asks, p.lag, p.hold = p.asks[:1], 20*time.Millisecond, 2*time.Minute
+		p.random, p.asks, p.hold, p.lag = false, p.asks[:1], 10*time.Minute, 0
 		p.asks[0].at = 0
-		p.faults = []placed{{0, 5 + r.IntN(3), staleRead}, {0, 8 + r.IntN(12), freezeLease}}
-		p.actions = []action{{kind: pick(r, forget, recreateOtherKey), step: 12 + r.IntN(8)}}
+		p.faults = []placed{{0, 5, staleRead}}
+		p.actions = []action{{kind: pick(r, forget, recreateOtherKey), step: 10 + r.IntN(5)}}
 	},
 	// outside: at least one of the things on which the bound is built does not hold.
 	"outside": func(r *rand.Rand, p *plan) {

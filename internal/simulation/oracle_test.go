@@ -165,8 +165,8 @@ func (w *world) duplicates(sold []simulator.Purchase, records []v1alpha1.Regfish
 	}
 	for _, key := range slices.Sorted(keys(byKey)) {
 		bought := slices.DeleteFunc(byKey[key], func(s simulator.Purchase) bool {
-			// What was due may be bought again.
-			return w.strangers[key] || s.Time.Sub(byKey[key][0].Time) > time.Duration(s.ValidityDays)*15*time.Hour
+			// What was due may be bought again, and what the vendor took back.
+			return w.strangers[key] || w.cancelled[s.ID] || s.Time.Sub(byKey[key][0].Time) > time.Duration(s.ValidityDays)*15*time.Hour
 		})
 		beyond := len(bought) - 1 - w.licences[key]
 		if beyond <= 0 {
@@ -221,9 +221,14 @@ func (w *world) wantedThen(sold []simulator.Purchase) {
 	if w.plan.late > 0 {
 		return
 	}
+	// Where no process stops, it leaves a few steps after the last look.
+	may := purchase.WriteWindow
+	if !w.plan.random && !slices.ContainsFunc(w.plan.faults, func(p placed) bool { return p.fault >= freezeShort }) {
+		may = 10 * latency
+	}
 	for _, s := range sold {
 		alive := slices.ContainsFunc(w.lives[s.KeyHash], func(l life) bool {
-			return !s.Time.Before(l.from) && (l.to.IsZero() || s.Time.Sub(l.to) <= purchase.WriteWindow)
+			return !s.Time.Before(l.from) && (l.to.IsZero() || s.Time.Sub(l.to) <= may)
 		})
 		if !alive && !w.strangers[s.KeyHash] {
 			w.violate("unwanted: order %s was placed for a request that was gone", s.ID)
