@@ -139,16 +139,27 @@ func Handed(before v1alpha1.OrderStatus, d Delivery) v1alpha1.OrderStatus {
 // Denied returns the status of an order whose request was denied after it was approved.
 // What was bought goes on, and nobody is asked to act for it here any more.
 func Denied(before v1alpha1.OrderStatus) v1alpha1.OrderStatus {
+	return unserved(before, "the request was denied.")
+}
+
+// Failed returns the status of an order whose request was answered with a failure,
+// whatever the order says: another process may have shown what it knew of an earlier
+// time, and what an answered request shows is not looked at again.
+func Failed(before v1alpha1.OrderStatus, message string) v1alpha1.OrderStatus {
+	return unserved(before, message)
+}
+
+func unserved(before v1alpha1.OrderStatus, message string) v1alpha1.OrderStatus {
 	s := *before.DeepCopy()
 	s.DCV, s.CompletionURL = nil, ""
 	c := conditions{}
 	c.copy(before.Conditions, v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonNotDecided, "nothing was sent.")
 	c.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonNotHeld, "nobody has to decide.")
 	c.set(v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonNotRequired, "nobody has to act at regfish.")
-	c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionUnknown, v1alpha1.ReasonRecordsPending, "no records are published for a request that was denied.")
-	c.set(v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, "the request was denied.")
+	c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionUnknown, v1alpha1.ReasonRecordsPending, "no records are published for a request that is not served any more.")
+	c.set(v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, message)
 	c.apply(&s.Conditions)
-	s.State, s.Message = v1alpha1.StateFailed, "the request was denied."
+	s.State, s.Message = v1alpha1.StateFailed, bound(message)
 	return s
 }
 

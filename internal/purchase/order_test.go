@@ -297,3 +297,25 @@ func TestHanded(t *testing.T) {
 		}
 	}
 }
+
+// Two processes lead for a moment, and one of them shows what it knew of an earlier time.
+// The request failed meanwhile, so nothing looks at the order again: it must not show a
+// validation record, or hold a name that another order waits for.
+func TestFailed(t *testing.T) {
+	validating := OrderStatus(v1alpha1.OrderStatus{}, OrderFacts{Want: wanted(t), Decision: Decision{
+		Step: StepFollow, Purchase: looked(t, withValidation(regfish.DNSRecord{Name: "_a.", Type: "CNAME", Value: "b."})),
+	}})
+	if validating.DCV == nil {
+		t.Fatal("the order shows no record")
+	}
+	s := Failed(validating, "regfish says that order C1 was cancelled")
+	if s.State != v1alpha1.StateFailed || s.DCV != nil || s.CompletionURL != "" || s.Message != "regfish says that order C1 was cancelled" || condition(s.Conditions, v1alpha1.ConditionIssued) != "False/Failed" {
+		t.Errorf("status %+v", s)
+	}
+	for _, fault := range conditionFaults(s.Conditions) {
+		t.Error(fault)
+	}
+	if diff := cmp.Diff(s, Failed(s, s.Message)); diff != "" {
+		t.Errorf("it changes when it is said again:\n%s", diff)
+	}
+}

@@ -96,8 +96,8 @@ func (r *Reconciler) queue(ctx context.Context, in *input) error {
 
 // finish shows on the order that its request has the certificate, if it does: the
 // write that hands it over comes before the one that says so, and the process may have
-// died in between. It shows, too, that the request was denied, which can happen after it
-// was approved. It reports whether there is nothing more to do.
+// died in between. It shows, too, that the request failed, whatever another process wrote
+// since, and that it was denied, which can happen after it was approved. It reports whether there is nothing more to do.
 func (r *Reconciler) finish(ctx context.Context, o *v1alpha1.RegfishOrder) (bool, error) {
 	var cr cmapi.CertificateRequest
 	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(o), &cr); err != nil {
@@ -120,6 +120,11 @@ func (r *Reconciler) finish(ctx context.Context, o *v1alpha1.RegfishOrder) (bool
 			return true, nil //nolint:nilerr // a certificate that is not ours to judge any more
 		}
 		o.Status = purchase.Handed(before.Status, *done(leaf))
+	case cmutil.CertificateRequestReadyReason(&cr) == cmapi.CertificateRequestReasonFailed:
+		if o.Status.State == v1alpha1.StateFailed {
+			return true, nil
+		}
+		o.Status = purchase.Failed(before.Status, cmutil.GetCertificateRequestCondition(&cr, cmapi.CertificateRequestConditionReady).Message)
 	case cmutil.CertificateRequestIsDenied(&cr):
 		if o.Status.State == v1alpha1.StateFailed {
 			return true, nil
