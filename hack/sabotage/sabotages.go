@@ -34,7 +34,7 @@ const (
 
 // family has the schedules of a family notice.
 func family(name, notices string, seeds string, edits ...edit) sabotage {
-	return sabotage{edits: edits, test: "TestFamilies/^" + name + "$", flags: []string{"-families=" + seeds}, notices: notices}
+	return sabotage{edits: edits, test: "TestFamilies/^" + name + "$", flags: []string{"-enough=1", "-families=" + seeds}, notices: notices}
 }
 
 func (s sabotage) named(name string) sabotage {
@@ -67,7 +67,7 @@ var sabotages = []sabotage{
 		old: "	var refusal *pki.Refusal\n	switch {",
 		new: "	var refusal *pki.Refusal\n	if leaf, bad := pki.ParseLeaf(delivery); err != nil && bad == nil {\n		bundle, err = &pki.Bundle{Certificate: delivery, Leaf: leaf}, nil\n	}\n	switch {",
 	}).named("publish before the gate"),
-	family("gone", "unwanted:", "60", edit{file: spender,
+	family("gone", "unwanted:", "20", edit{file: spender,
 		old: "	if err := s.Live.Get(ctx, name, &cr); err != nil {\n		if apierrors.IsNotFound(err) {\n			return nil, nil, ErrGone",
 		new: "	if err := s.Client.Get(ctx, name, &cr); err != nil {\n		if apierrors.IsNotFound(err) {\n			return nil, nil, ErrGone",
 	}).named("read the request from cache before paying"),
@@ -98,13 +98,19 @@ var sabotages = []sabotage{
 		old: "		same := r.fingerprint == a.KeyFingerprint\n",
 		new: "		same := true\n		break\n",
 	}).named("believe a foreign list"),
-	family("gone", "unwanted:", "60", edit{file: spender,
-		old: "	s.work.Add(1)\n	defer s.work.Done()\n	cr, request, err := s.liveRequest",
-		new: "	s.work.Add(1)\n	defer s.work.Done()\n	s.Live = s.Client\n	cr, request, err := s.liveRequest",
+	family("gone", "unwanted:", "20", edit{file: spender,
+		old: "	if err := s.Live.Get(ctx, name, &cr); err != nil {\n		if apierrors.IsNotFound(err) {\n			return nil, nil, ErrGone",
+		new: "	if err := s.Client.Get(ctx, name, &cr); err != nil {\n		if apierrors.IsNotFound(err) {\n			return nil, nil, ErrGone",
+	}, edit{file: spender,
+		old: "facts, issuer, err := s.Facts(ctx, nil, cr, request, s.Clock.Now())",
+		new: "facts, issuer, err := s.Facts(ctx, s.Client, cr, request, s.Clock.Now())",
 	}).named("decide from cache only"),
 	family("console", "foreign:", "20", edit{file: look,
 		old: "	case Proved:\n		id :=",
 		new: "	case Proved, Followed:\n		id :=",
+	}, edit{file: look,
+		old: "	case Searching, Followed, Undecided:\n	}\n	return nil",
+		new: "	case Searching, Undecided:\n	}\n	return nil",
 	}).named("let a provisional adoption exclude others"),
 	family("skew", "duplicate:", "10", edit{file: look,
 		old: "Search: Search{Begun: now, Until: now.Add(r.SettleTime), Blind: now}, next: now}",
@@ -117,4 +123,24 @@ var sabotages = []sabotage{
 		old: "issuerReady, limit, unclaimed,\n	}",
 		new: "issuerReady, limit,\n	}",
 	}).named("ignore unclaimed ids in the baseline"),
+	{
+		// The network of the simulation does not reset streams; the tests of the client do.
+		name: "Go's default transport", pkg: "./internal/regfish", test: "^TestOrderIsSentOnceToAServerThatResetsStreams$", notices: "orders arrived over",
+		edits: []edit{{file: clientFile,
+			old: "	conn, err := c.connect(ctx)\n",
+			new: `	usual := http.DefaultTransport.(*http.Transport).Clone()
+	usual.TLSClientConfig, usual.ForceAttemptHTTP2 = c.tls.Clone(), true
+	usual.TLSClientConfig.NextProtos = nil
+	body, _ := json.Marshal(r)
+	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint+"/tls/certificate", bytes.NewReader(body))
+	c.setHeaders(req)
+	if resp, err := usual.RoundTrip(req); err == nil {
+		return c.orderResult(ctx, resp)
+	} else if request != nil {
+		return OrderResult{Outcome: Unknown, Err: c.orderError(ctx, 0, err)}
+	}
+	conn, err := c.connect(ctx)
+`,
+		}},
+	},
 }

@@ -70,6 +70,9 @@ func drawFaults(r *rand.Rand, count, calls int) []placed {
 	return all
 }
 
+// reserves is the call by which the first of three requests takes its slot.
+const reserves = 18
+
 // always is more lists than a schedule reads.
 const always = 10_000
 
@@ -94,7 +97,7 @@ var dangers = map[string]func(*rand.Rand, *plan){
 	// skew: another replica, whose clock is ahead, looks for an order that the list lacks.
 	"skew": func(_ *rand.Rand, p *plan) {
 		p.asks, p.atOrder, p.listLag = p.asks[:1], []fault{crashAfter}, 25*time.Minute
-		p.skew = [2]time.Duration{0, 3 * time.Hour}
+		p.skew, p.down = [2]time.Duration{0, 3 * time.Hour}, 5*time.Minute
 	},
 	// limit: more is asked for than the limit allows, while leadership changes.
 	"limit": func(r *rand.Rand, p *plan) {
@@ -108,9 +111,10 @@ var dangers = map[string]func(*rand.Rand, *plan){
 			}
 			return
 		}
-		// One stops with the use of the limit in its hands, and the other buys.
-		stop := 15 + r.IntN(30)
-		p.faults = []placed{{0, stop - 1 - r.IntN(3), leaseLost}, {0, stop, freezeShort}}
+		// One stops with the use of the limit in its hands, the other buys up to the limit,
+		// and then more is asked for.
+		p.asks[3].at, p.asks[4].at = 3*time.Minute, 3*time.Minute
+		p.faults = []placed{{0, reserves - 1 - r.IntN(3), leaseLost}, {0, reserves, freezeShort}}
 	},
 	// restore: the ledger is restored from before the purchases.
 	"restore": func(r *rand.Rand, p *plan) {
@@ -174,7 +178,7 @@ var dangers = map[string]func(*rand.Rand, *plan){
 	},
 	// gone: a request goes while the caches still show it, in the middle of a purchase.
 	"gone": func(r *rand.Rand, p *plan) {
-		p.random, p.asks, p.hold, p.lag = false, p.asks[:1], 10*time.Minute, 0
+		p.random, p.asks, p.hold, p.stale = false, p.asks[:1], 10*time.Minute, "CertificateRequest"
 		p.asks[0].at = 0
 		p.faults = []placed{{0, 5, staleRead}}
 		p.actions = []action{{kind: pick(r, forget, recreateOtherKey), step: 10 + r.IntN(5)}}

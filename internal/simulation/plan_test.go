@@ -174,8 +174,12 @@ type plan struct {
 	// hold is for how long a stale read lasts, and lag how far the caches are behind at
 	// most otherwise.
 	hold, lag time.Duration
+	// stale is the one kind that a stale read concerns; empty: all.
+	stale string
 	// skew is how wrong the clock of each replica is.
 	skew [2]time.Duration
+	// down is how long a crashed replica is away; 0: a moment.
+	down time.Duration
 	// replaced says that a crashed pod is replaced; else its container is started again.
 	replaced bool
 	// silent says that what is lost is lost without a word, until the client gives up.

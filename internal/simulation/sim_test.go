@@ -28,6 +28,7 @@ var (
 	beyond   = flag.Int("outside", 60, "how many seeds are drawn outside the bound")
 	depth    = flag.Int("depth", 1, "how many faults are placed exhaustively")
 	families = flag.Int("families", 6, "how many seeds are drawn of each family")
+	enough   = flag.Int("enough", 25, "after how many failures to stop")
 	seed     = flag.Int("seed", 0, "replay this seed")
 	family   = flag.String("family", "", "the family of that seed")
 	replayed = flag.String("faults", "", "replay these faults (replica:call:fault,...) in the run of one request")
@@ -125,7 +126,6 @@ var sum struct {
 // there were many failures.
 func playAll(t *testing.T, plans func(yield func(plan) bool)) {
 	t.Helper()
-	const enough = 25
 	work := make(chan plan)
 	var mu sync.Mutex
 	var got totals
@@ -150,7 +150,7 @@ func playAll(t *testing.T, plans func(yield func(plan) bool)) {
 				mu.Lock()
 				failed := len(got.failures)
 				mu.Unlock()
-				if failed >= enough {
+				if failed >= *enough {
 					return
 				}
 				work <- p

@@ -385,13 +385,21 @@ func (w *world) inform(s *slot) {
 		for {
 			now := time.Now()
 			event, ok := p.cache.Next(kind)
-			if !ok || now.Before(s.frozen) || now.Before(s.held) || event.Time.Add(w.lag(s, kind)).After(now) {
+			if !ok || now.Before(s.frozen) || now.Before(w.heldFor(s, kind)) || event.Time.Add(w.lag(s, kind)).After(now) {
 				break
 			}
 			p.cache.Deliver(kind)
 			synctest.Wait()
 		}
 	}
+}
+
+// heldFor is until when a replica learns nothing of a kind.
+func (w *world) heldFor(s *slot, kind string) time.Time {
+	if w.plan.stale != "" && w.plan.stale != kind {
+		return time.Time{}
+	}
+	return s.held
 }
 
 // lag is how far the cache of a kind is behind in a replica.
@@ -436,8 +444,8 @@ func (w *world) nextDue() time.Time {
 		for _, kind := range p.cache.Watched() {
 			if event, ok := p.cache.Next(kind); ok {
 				due := event.Time.Add(w.lag(s, kind))
-				if due.Before(s.held) {
-					due = s.held
+				if held := w.heldFor(s, kind); due.Before(held) {
+					due = held
 				}
 				sooner(due)
 			}
@@ -507,7 +515,7 @@ func (w *world) crash(p *process) {
 	w.lapse(p)
 	p.crash()
 	s.frozen, s.held = time.Time{}, time.Time{}
-	w.in(3*time.Second, "restart "+s.pod, func() {
+	w.in(max(3*time.Second, w.plan.down), "restart "+s.pod, func() {
 		if w.plan.replaced && !p.lost {
 			w.must(w.store.Delete(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ledgerNamespace, Name: s.pod}}))
 		}
