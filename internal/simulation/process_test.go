@@ -37,6 +37,7 @@ import (
 	"github.com/regfish/regfish-issuer/internal/controller/request"
 	"github.com/regfish/regfish-issuer/internal/credentials"
 	"github.com/regfish/regfish-issuer/internal/operator"
+	"github.com/regfish/regfish-issuer/internal/poller"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/simulation/store"
 )
@@ -136,11 +137,13 @@ func newProcess(w *world, s *slot) *process {
 	for _, r := range []interface{ Register(ctrl.Manager) error }{
 		issuer.New(v1alpha1.KindIssuer, issuerOptions),
 		issuer.New(v1alpha1.KindClusterIssuer, issuerOptions),
+		issuer.NewQueue(v1alpha1.KindIssuer, issuerOptions),
+		issuer.NewQueue(v1alpha1.KindClusterIssuer, issuerOptions),
 		request.New(request.Options{Client: cached, Clock: clock, Concurrency: 1}),
 		order.New(order.Options{Client: cached, Spender: p.spender, Recorder: recorder, Clock: clock, Concurrency: 1}),
 		purchasecontroller.New(purchasecontroller.Options{
-			Client: cached, Spender: p.spender, Resolver: outcomes, Recorder: recorder, Clock: clock, Concurrency: 1,
-			Look: purchasecontroller.DefaultLook, WriterGrace: purchasecontroller.DefaultWriterGrace,
+			Client: cached, Spender: p.spender, Resolver: outcomes, Recorder: recorder, Clock: clock, Concurrency: 1, Alone: true, Retention: purchase.DefaultRetention,
+			Look: poller.DefaultEvery, WriterGrace: purchasecontroller.DefaultWriterGrace,
 		}),
 	} {
 		w.must(r.Register(mgr))

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/regfish/regfish-issuer/internal/poller"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
 )
@@ -130,7 +131,7 @@ func (n *nowhere) WriteHeader(int)             {}
 
 // vendor is the client of one process: the real one, each of whose calls is a step.
 type vendor struct {
-	*regfish.Client
+	*poller.Client
 	p *process
 }
 
@@ -169,37 +170,53 @@ func (v *vendor) read(e simulator.Endpoint, id string, do func()) {
 // Order sends an order. It can be stopped before it connects, before it is asked for the
 // last time whether it may, and between that and the first byte.
 func (v *vendor) Order(ctx context.Context, r regfish.OrderRequest, mayWrite func() error) regfish.OrderResult {
-	v.p.turn("connect to order "+r.CommonName, vendorConnect)
+	return v.send("order "+r.CommonName, mayWrite, func() { v.p.w.arriveLater(r) }, func(mayWrite func() error) regfish.OrderResult {
+		return v.Client.Order(ctx, r, mayWrite)
+	})
+}
+
+// Reissue sends a reissue, and can be stopped like an order. None arrives late.
+func (v *vendor) Reissue(ctx context.Context, id string, r regfish.ReissueRequest, mayWrite func() error) regfish.OrderResult {
+	return v.send("reissue "+id, mayWrite, nil, func(mayWrite func() error) regfish.OrderResult {
+		return v.Client.Reissue(ctx, id, r, mayWrite)
+	})
+}
+
+func (v *vendor) send(name string, mayWrite func() error, later func(), send func(func() error) regfish.OrderResult) regfish.OrderResult {
+	w := v.p.w
+	v.p.turn("connect to "+name, vendorConnect)
 	var f fault
 	sent := false
-	result := v.Client.Order(ctx, r, func() error {
-		v.p.turn("ask to order "+r.CommonName, vendorConnect)
+	result := send(func() error {
+		v.p.turn("ask to "+name, vendorConnect)
 		if err := mayWrite(); err != nil {
 			return err
 		}
-		f = v.p.turn("order "+r.CommonName, vendorOrder)
-		if v.p.w.plan.echo && len(v.p.w.shop.Purchases()) == 1 {
+		f = v.p.turn(name, vendorOrder)
+		if w.plan.echo && len(w.shop.Purchases()) == 1 && later != nil {
 			f = requestLost
-			v.p.w.echo = v.p.w.shop.Purchases()[0].ID
+			w.echo = w.shop.Purchases()[0].ID
 		}
-		if f == none && v.p.w.plan.late > 0 && v.p.w.takeLate() {
+		if f == none && w.plan.late > 0 && later != nil && w.takeLate() {
 			// It is on its way, and arrives when nobody waits for the answer any more.
-			v.p.w.arriveLater(r)
+			later()
 			f = requestLost
 		}
-		v.p.w.strike(f)
+		endpoint := simulator.EndpointOrder
+		if later == nil {
+			endpoint = simulator.EndpointReissue
+		}
+		w.strike(endpoint, f)
 		sent = true
 		return nil
 	})
 	if sent {
-		v.p.w.calm()
-	}
-	if sent && v.p.w.echoed(&result) {
-		// The vendor names an order that it took before.
-		return result
-	}
-	if sent {
-		v.p.w.sent(v.p, r, result)
+		w.calm()
+		if w.echoed(&result) {
+			// The vendor names an order that it took before.
+			return result
+		}
+		w.sent(result)
 	}
 	v.p.after(f)
 	return result

@@ -539,8 +539,8 @@ func (w *world) end() {
 }
 
 // strike has the vendor answer the order that comes next as the fault says.
-func (w *world) strike(f fault) {
-	strike := simulator.Fault{Endpoint: simulator.EndpointOrder, Kind: simulator.FaultDrop}
+func (w *world) strike(e simulator.Endpoint, f fault) {
+	strike := simulator.Fault{Endpoint: e, Kind: simulator.FaultDrop}
 	if w.plan.silent {
 		strike.Kind = simulator.FaultHang
 	}
@@ -561,14 +561,14 @@ func (w *world) calm() {
 	planned := w.shop.Faults()
 	w.shop.ClearFaults()
 	for _, f := range planned {
-		if f.Endpoint != simulator.EndpointOrder || f.Times < 0 {
+		if (f.Endpoint != simulator.EndpointOrder && f.Endpoint != simulator.EndpointReissue) || f.Times < 0 {
 			w.shop.InjectFault(f)
 		}
 	}
 }
 
 // sent notes how an order ended for the process that sent it.
-func (w *world) sent(_ *process, _ regfish.OrderRequest, r regfish.OrderResult) {
+func (w *world) sent(r regfish.OrderResult) {
 	w.unknown = w.unknown || r.Outcome == regfish.Unknown
 	w.say("   order: %s %s", r.Outcome, r.Certificate.ID)
 }

@@ -70,6 +70,9 @@ type Options struct {
 	Retention time.Duration
 	// WriterGrace is how long an attempt of another process may still be under way.
 	WriterGrace time.Duration
+	// Alone says that no poller runs beside the reconciler, which looks at orders itself:
+	// for the simulation, where each look is a step of a schedule.
+	Alone bool
 }
 
 // Reconciler follows purchases.
@@ -120,9 +123,11 @@ var wakes = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.Annot
 // purchase, so does an order that comes to show it or goes, and an annotation is how a
 // person decides.
 func (r *Reconciler) Register(mgr ctrl.Manager) error {
-	r.registered = true
-	if err := mgr.Add(r.poller); err != nil {
-		return err
+	if !r.Alone {
+		r.registered = true
+		if err := mgr.Add(r.poller); err != nil {
+			return err
+		}
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("regfishpurchase").
