@@ -89,3 +89,8 @@ func choose(p *v1alpha1.RegfishPurchase, candidates []Candidate) *Candidate {
 func ended(c regfish.Certificate) bool {
 	return !pending(c) && c.Status != regfish.StatusIssued
 }
+
+// closed reports whether the vendor says that the order came to nothing, after which
+// nothing is issued for it any more. A certificate that has run out does not say so: what
+// was paid for may go on, and a reissue with it.
+func closed(c regfish.Certificate) bool { return ended(c) && c.Status != regfish.StatusExpired }

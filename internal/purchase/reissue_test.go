@@ -340,6 +340,14 @@ func TestReissued(t *testing.T) {
 			reason: "nothing comes of a cancelled order", at: []time.Duration{time.Minute}, end: v1alpha1.ReissueFailed,
 			change: func(c *regfish.Certificate) { running(c); c.Status = regfish.StatusOrderCancelled },
 		},
+		"goes on after the certificate has run out": {
+			reason: "what is paid for runs on, and a person may still have to act", at: []time.Duration{time.Minute},
+			change: func(c *regfish.Certificate) { running(c); c.Status = regfish.StatusExpired },
+		},
+		"whose answer was lost is running after the certificate has run out": {
+			reason: "regfish shows it", answer: unknown, at: []time.Duration{time.Minute}, resolved: v1alpha1.ResolutionAdopted,
+			change: func(c *regfish.Certificate) { running(c); c.Status = regfish.StatusExpired },
+		},
 		"was overtaken by another one": {
 			reason: "the key is neither of the two", change: done, serve: newKey(), at: []time.Duration{time.Minute}, end: v1alpha1.ReissueReplaced,
 		},

@@ -273,7 +273,7 @@ func endReissue(r *v1alpha1.Reissue, c regfish.Certificate, key string) *v1alpha
 		return &v1alpha1.ReissueEnd{Result: v1alpha1.ReissueIssued}
 	case shows(r, c) && c.Reissue.Failed():
 		return &v1alpha1.ReissueEnd{Result: v1alpha1.ReissueFailed, Message: fmt.Sprintf("regfish says that it was %s.", regfish.Sanitise(c.Reissue.Status, 32))}
-	case ended(c):
+	case closed(c):
 		return &v1alpha1.ReissueEnd{Result: v1alpha1.ReissueFailed, Message: fmt.Sprintf("regfish says that the order is %s.", regfish.Sanitise(c.Status, 32))}
 	case key != "" && !c.Reissue.Active():
 		return &v1alpha1.ReissueEnd{Result: v1alpha1.ReissueReplaced, Message: "the certificate was issued again for another key."}

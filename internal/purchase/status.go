@@ -446,7 +446,7 @@ func issue(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observatio
 		return
 	}
 	v := o.Vendor
-	if r := openReissue(p); r != nil && (v == nil || !ended(*v)) {
+	if r := openReissue(p); r != nil && (v == nil || !closed(*v)) {
 		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, reissueCourse(s, p, r))
 		return
 	}
