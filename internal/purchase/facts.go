@@ -49,6 +49,8 @@ type Facts struct {
 	Now time.Time
 	// Want is what is asked for.
 	Want Want
+	// Asked is when the request was made.
+	Asked time.Time
 	// Purchases are all records with the names hash of Want, plans included.
 	Purchases []v1alpha1.RegfishPurchase
 	// Elsewhere are the purchases of the same beneficiary at other endpoints.

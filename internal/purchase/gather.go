@@ -57,7 +57,7 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 	if cached == nil {
 		reader = g.Live
 	}
-	f := Facts{Now: now, Live: map[types.UID]bool{}, Cluster: g.ClusterUID}
+	f := Facts{Now: now, Asked: cr.CreationTimestamp.Time, Live: map[types.UID]bool{}, Cluster: g.ClusterUID}
 	issuer, err := GetIssuer(ctx, reader, cr)
 	if err != nil {
 		return Facts{}, nil, err

@@ -12,6 +12,7 @@ import (
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -404,6 +405,23 @@ func TestLineage(t *testing.T) {
 		"delivers what was bought for the request where nothing is reused": {
 			reason: "it is its own", purchases: year(1, forRequestKeyA(t), forRequest("r1")), given: owner(certificateOf(0), never), want: delivers,
 		},
+		"delivers what was issued after the request was made again where nothing is reused": {
+			reason: "it followed that until then", purchases: year(1, forRequestKeyA(t), issuedAt(noon)), want: delivers,
+			given: owner(certificateOf(0), never, func(f *Facts) { f.Asked = noon }),
+		},
+		"buys for the same key where nothing is reused and all was issued before the request": {
+			reason: "the issuer's owner wants it so", purchases: year(1, forRequestKeyA(t), issuedAt(noon.Add(-time.Second))), want: buys,
+			given: owner(certificateOf(0), never, func(f *Facts) { f.Asked = noon }),
+		},
+		"delivers what a later attempt bought for the request where nothing is reused": {
+			reason: "it is its own", want: delivers, given: owner(certificateOf(0), never),
+			purchases: year(1, forRequestKeyA(t), func(p *v1alpha1.RegfishPurchase) {
+				first := p.Spec.Attempts[0]
+				first.Outcome = &v1alpha1.Outcome{Result: v1alpha1.OutcomeNotSent, Time: first.Time}
+				p.Spec.Attempts[0].Number, p.Spec.Attempts[0].RequestUID = 2, "r1"
+				p.Spec.Attempts = append(p.Spec.Attempts, first)
+			}),
+		},
 		"waits for what is under way where nothing is reused": {
 			reason: "one at a time", purchases: one(forKey(t, keyB), placed("C1", time.Hour)), given: owner(certificateOf(0), never), want: waits(1),
 		},
@@ -435,6 +453,13 @@ func never(f *Facts) { f.Want.Reuse = v1alpha1.ReusePolicyNever }
 // forRequestKeyA makes it a purchase of an earlier request with the key of this one.
 func forRequestKeyA(t testing.TB) change {
 	return func(p *v1alpha1.RegfishPurchase) { forKey(t, keyA)(p) }
+}
+
+// issuedAt is when the certificate was first seen to be issued.
+func issuedAt(then time.Time) change {
+	return func(p *v1alpha1.RegfishPurchase) {
+		meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionIssued).LastTransitionTime = metav1.NewTime(then)
+	}
 }
 
 func goneSince(before time.Duration) change {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
@@ -188,6 +189,9 @@ func untried(p *v1alpha1.RegfishPurchase) int {
 func boughtForKey(f Facts, p *v1alpha1.RegfishPurchase) (Decision, bool) {
 	r, _ := madeFor(p, f.Want)
 	own := beneficiaryOf(p, r).RequestUID == f.Want.Beneficiary.RequestUID
+	if _, last := requestOf(p); r == nil && last == f.Want.Beneficiary.RequestUID {
+		own = true // a later attempt was made for it
+	}
 	what := "bought for this key."
 	if r != nil {
 		what = "reissued for this key."
@@ -205,10 +209,19 @@ func boughtForKey(f Facts, p *v1alpha1.RegfishPurchase) (Decision, bool) {
 		return Decision{}, false
 	case !issued(p):
 		return Decision{Step: StepFollow, Purchase: p, Reason: reason, Message: what, LookAgain: wait}, true
-	case held(p) || own || (f.Want.Reuse != v1alpha1.ReusePolicyNever && fresh(f, p.Status.NotBefore, p.Status.NotAfter)):
+	case held(p) || own || f.awaited(p) || (f.Want.Reuse != v1alpha1.ReusePolicyNever && fresh(f, p.Status.NotBefore, p.Status.NotAfter)):
 		return Decision{Step: StepDeliver, Purchase: p, Reason: reason, Message: what}, true
 	}
 	return Decision{}, false
+}
+
+// awaited reports whether the certificate of p was on its way when the request was made: it
+// is what the request has waited for. Otherwise one that was made again meanwhile would be
+// bought for once more.
+func (f Facts) awaited(p *v1alpha1.RegfishPurchase) bool {
+	c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionIssued)
+	runOut := p.Status.NotAfter != nil && !f.Now.Before(p.Status.NotAfter.Time)
+	return c != nil && !f.Asked.IsZero() && !c.LastTransitionTime.Time.Before(f.Asked) && !runOut
 }
 
 // sameOrder reports whether the order that p records is the one that w would place.
