@@ -229,14 +229,16 @@ func readable(f Facts) (Decision, bool) {
 // reissue: what is paid for is issued again for the key of the request, if that gains
 // something.
 func reissue(f Facts) (Decision, bool) {
-	for _, p := range f.sources() {
+	for i, p := range f.sources() {
 		t := f.termOf(p)
 		gains, isDue := f.worthwhile(t)
+		// Before it is asked what may be reissued: the answer may be no for as long as a
+		// reissue runs. The newest is what would be renewed.
+		if d, ok := vendorReissues(f, p); ok && (gains || i == 0) {
+			return d, true
+		}
 		if !gains || !t.reissuable || renewing(f, p) || len(p.Spec.Reissues) >= maxReissues {
 			continue
-		}
-		if d, ok := vendorReissues(f, p); ok {
-			return d, true
 		}
 		again, pause := f.mayReissue(p)
 		if !again {
@@ -264,15 +266,19 @@ func reissue(f Facts) (Decision, bool) {
 const maxReissues = 500
 
 // vendorReissues: a reissue that regfish is working on and that this ledger did not ask for
-// comes to an end first.
+// comes to an end first, as one of this ledger does.
 func vendorReissues(f Facts, p *v1alpha1.RegfishPurchase) (Decision, bool) {
 	source, ok := f.Sources[p.Spec.CertificateID]
-	if !ok || !source.Certificate.Reissue.Active() {
+	r := source.Certificate.Reissue
+	if !ok || !r.Active() || !f.termOf(p).contract.After(f.Now) {
+		return Decision{}, false
+	}
+	if r.RequestedAt != nil && f.overdue(p, *r.RequestedAt) {
 		return Decision{}, false
 	}
 	return Decision{
 		Step: StepQueue, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: firstRetry,
-		Message: fmt.Sprintf("waits until regfish has finished reissue %s of %s, which was not asked for here; then it is reissued for this request.", regfish.Sanitise(source.Certificate.Reissue.ID, 64), p.Spec.CertificateID),
+		Message: fmt.Sprintf("waits until regfish has finished reissue %s of %s, which was not asked for here: whoever asked for it has to validate its names, or to cancel it at regfish.", regfish.Sanitise(r.ID, 64), p.Spec.CertificateID),
 	}, true
 }
 
@@ -391,7 +397,13 @@ func ready(c *cmapi.Certificate) bool {
 // must not wait for it any more: it is not Ready, or about to run out.
 func (f Facts) stuck(p *v1alpha1.RegfishPurchase) bool {
 	begun := unfinishedSince(p)
-	if begun.IsZero() || f.Now.Sub(begun) < stuckFor || f.Certificate == nil {
+	return !begun.IsZero() && f.overdue(p, begun)
+}
+
+// overdue reports whether what was begun then for the certificate of p has been unfinished
+// for so long.
+func (f Facts) overdue(p *v1alpha1.RegfishPurchase, begun time.Time) bool {
+	if f.Now.Sub(begun) < stuckFor || f.Certificate == nil {
 		return false
 	}
 	if !ready(f.Certificate) || p.Status.NotBefore == nil || p.Status.NotAfter == nil {

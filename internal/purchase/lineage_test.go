@@ -209,6 +209,24 @@ func TestLineage(t *testing.T) {
 			reason: "it may be a person's", purchases: year(30), given: owner(certificateOf(0), says(func(c *regfish.Certificate) { c.Reissue = &regfish.Reissue{ID: "7", Status: "pending"} })),
 			want: verdict{Step: StepQueue, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: time.Minute}, says: "reissue 7 of C1",
 		},
+		"waits for a reissue that regfish runs after it refused one for that": {
+			reason: "while one runs regfish may offer no other", purchases: year(100, reissuedFor(t, keyA, "r1", time.Hour, answeredWith(v1alpha1.OutcomeRejected, 409))),
+			given: owner(certificateOf(days(5)), says(func(c *regfish.Certificate) {
+				c.Reissue, c.ReissueSupported = &regfish.Reissue{ID: "7", Status: "processing"}, false
+			})),
+			want: verdict{Step: StepQueue, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: time.Minute}, says: "cancel it at regfish",
+		},
+		"waits for a reissue that regfish runs of what it would renew": {
+			reason: "the two would be paid for and issued side by side", purchases: single(140), given: owner(certificateOf(0), says(func(c *regfish.Certificate) { c.Reissue = &regfish.Reissue{ID: "7", Status: "pending"} })),
+			want: verdict{Step: StepQueue, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: time.Minute},
+		},
+		"renews beside a reissue that regfish runs when it has been unfinished for a day and the certificate is about to run out": {
+			reason: "economy must not become an outage", purchases: year(195), want: renews,
+			given: owner(certificateOf(0), says(func(c *regfish.Certificate) {
+				begun := noon.Add(-25 * time.Hour)
+				c.Reissue, c.ReissueSupported = &regfish.Reissue{ID: "7", Status: "pending", RequestedAt: &begun}, false
+			})),
+		},
 		"goes by the contract that regfish tells now": {
 			reason: "the record is from the day of issue", purchases: single(140), given: owner(certificateOf(0), says(func(c *regfish.Certificate) { until := noon.Add(days(300)); c.ContractValidUntil = &until })), want: reissues(1),
 		},
