@@ -240,6 +240,38 @@ func (w *world) request(name string) *cmapi.CertificateRequest {
 	return &cr
 }
 
+// A renewal is announced on what it renews also where another purchase of its number was
+// announced there before: whoever decides at the same time to have that reissued is told.
+func TestRenewalAndReissueExcludeEachOther(t *testing.T) {
+	cr := shopWWW(t)
+	from := noon.Add(-days(140))
+	source := record(t, 1, forKey(t, keyB), placed("C0", days(140)), issuedFor(from, from.Add(days(199))), paidFor(from, from.Add(days(199))), succeeded(2))
+	w := newWorld(t, readyIssuer(50), cr, &source)
+	w.vendor.account = []regfish.Certificate{sold("C0", from, from.Add(days(199)))}
+	w.serve("C0", keyB, from)
+	w.vendor.listing = once(func() {
+		p := w.only()
+		reissuedFor(t, keyB, "r9", 0, func(r *v1alpha1.Reissue) { r.Outcome = nil })(&p)
+		if err := w.api.Update(t.Context(), &p); err != nil {
+			t.Error(err)
+		}
+	})
+	s := w.spender("one", none)
+	if d, _, err := s.Spend(t.Context(), client.ObjectKeyFromObject(cr), cr.UID); !apierrors.IsConflict(err) || w.vendor.sent() != 0 {
+		t.Fatalf("step %d, error %v, %d orders: %s", d.Step, err, w.vendor.sent(), d.Message)
+	}
+	// Without the other one it is announced, once, and placed.
+	p := w.only()
+	p.Spec.Reissues = nil
+	if err := w.api.Update(t.Context(), &p); err != nil {
+		t.Fatal(err)
+	}
+	w.spend(s, cr)
+	if all := w.purchases(); len(all) != 2 || len(all[0].Spec.Successors) != 1 || all[0].Spec.Successors[0].Action != v1alpha1.ActionRenew || w.vendor.sent() != 1 {
+		t.Errorf("%d orders, %v", w.vendor.sent(), describe(all))
+	}
+}
+
 // Two leaders that do not know of each other ask for one reissue.
 func TestTwoProcessesReissueOnce(t *testing.T) {
 	for range 10 {

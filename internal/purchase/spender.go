@@ -455,12 +455,12 @@ func (s *Spender) create(ctx context.Context, facts Facts, d Decision, attempt *
 		heralds = append(heralds, d.Source)
 	}
 	for _, top := range heralds {
-		if top == nil || announced(top, number) {
+		if top == nil || announced(top, number, p) {
 			continue
 		}
 		before := top.DeepCopy()
 		top = top.DeepCopy()
-		top.Spec.Successors = append(top.Spec.Successors, v1alpha1.Successor{
+		top.Spec.Successors = append(slices.DeleteFunc(top.Spec.Successors, func(s v1alpha1.Successor) bool { return s.Number == number }), v1alpha1.Successor{
 			Number: number, Action: p.Spec.Action, RequestUID: facts.Want.Beneficiary.RequestUID, Time: metav1.NewMicroTime(s.Clock.Now()),
 		})
 		if err := s.Client.Patch(ctx, top, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
@@ -473,8 +473,13 @@ func (s *Spender) create(ctx context.Context, facts Facts, d Decision, attempt *
 	return p, nil
 }
 
-func announced(p *v1alpha1.RegfishPurchase, number int32) bool {
-	return slices.ContainsFunc(p.Spec.Successors, func(s v1alpha1.Successor) bool { return s.Number == number })
+// announced reports whether top announces next, which is to get the number. That somebody
+// else announced another one under it keeps top from being tried again, and not what next
+// renews from being reissued.
+func announced(top *v1alpha1.RegfishPurchase, number int32, next *v1alpha1.RegfishPurchase) bool {
+	return slices.ContainsFunc(top.Spec.Successors, func(s v1alpha1.Successor) bool {
+		return s.Number == number && (s.Action == v1alpha1.ActionRenew || next.Spec.SourceCertificateID == "" || next.Spec.SourceCertificateID != top.Spec.CertificateID)
+	})
 }
 
 // again adds an attempt to a purchase that placed nothing, guarded by the
