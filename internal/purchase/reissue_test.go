@@ -343,6 +343,7 @@ func TestReissued(t *testing.T) {
 	done := func(c *regfish.Certificate) { c.Reissue = &regfish.Reissue{ID: "1", Status: regfish.ReissueIssued} }
 	for name, tt := range map[string]struct {
 		reason   string
+		given    func(*world)
 		answer   func(int) regfish.OrderResult
 		change   func(*regfish.Certificate)
 		serve    *ecdsa.PrivateKey
@@ -363,6 +364,9 @@ func TestReissued(t *testing.T) {
 				until := c.ValidUntil.Add(days(30))
 				c.Reissue, c.ValidUntil = nil, &until
 			},
+		},
+		"cannot be told from the certificate before it, which could not be read then": {
+			reason: "the key was the same", given: func(w *world) { w.serve("C0", keyA, noon); w.vendor.unread = &regfish.Error{Op: "download certificate", Kind: regfish.KindUnreadable} }, at: []time.Duration{time.Minute, time.Hour}, change: done, serve: keyA,
 		},
 		"failed": {
 			reason: "regfish says so", at: []time.Duration{time.Minute}, end: v1alpha1.ReissueFailed,
@@ -410,9 +414,12 @@ func TestReissued(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, cr := rotated(t)
 			w.vendor.answer = tt.answer
+			if tt.given != nil {
+				tt.given(w)
+			}
 			s := w.spender("one", none)
 			w.spend(s, cr)
-			w.vendor.answer = nil
+			w.vendor.answer, w.vendor.unread = nil, nil
 			if tt.change != nil {
 				w.row("C0", tt.change)
 			}

@@ -229,7 +229,7 @@ func (r *Resolver) changedKey(ctx context.Context, vendor Vendor, open *v1alpha1
 		return "", err
 	}
 	sum := sha256.Sum256(leaf.Raw)
-	if hex.EncodeToString(sum[:]) == open.Source.SHA256 {
+	if hex.EncodeToString(sum[:]) == open.Source.SHA256 || (open.Source.SHA256 == "" && sameDates) {
 		return "", nil
 	}
 	key, err := pki.KeySHA256(leaf.PublicKey)
