@@ -29,7 +29,7 @@ const (
 func Expires(p *v1alpha1.RegfishPurchase, retention time.Duration) time.Time {
 	retention = cmp.Or(retention, DefaultRetention)
 	rested := time.Time{}
-	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionIssued); c != nil && Resting(p) {
+	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionIssued); c != nil && openReissue(p) == nil && resting(p.Status.Conditions) {
 		rested = c.LastTransitionTime.Time
 	}
 	switch phaseOf(p) {

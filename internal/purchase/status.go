@@ -560,9 +560,16 @@ func held(p *v1alpha1.RegfishPurchase) bool {
 	return meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld)
 }
 
-// Resting reports whether nothing more is expected from the vendor.
+// Resting reports whether nothing more is expected from the vendor. An id that it does not
+// know is asked for until it does, whatever is known of its certificate.
 func Resting(p *v1alpha1.RegfishPurchase) bool {
-	return openReissue(p) == nil && resting(p.Status.Conditions)
+	return openReissue(p) == nil && resting(p.Status.Conditions) && !lost(p)
+}
+
+// lost reports whether the vendor did not know the id when it was asked last.
+func lost(p *v1alpha1.RegfishPurchase) bool {
+	c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionHeld)
+	return c != nil && c.Status == metav1.ConditionTrue && c.Reason == v1alpha1.ReasonNotFoundAtVendor
 }
 
 func resting(conditions []metav1.Condition) bool {

@@ -839,3 +839,22 @@ func TestObserveForgetsWhatItFollowed(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 }
+
+// An id that regfish does not know is asked for until it is found, also when its certificate
+// was issued long ago and nobody fetches it: nothing else would take the hold back, and the
+// Certificate's next request waits for that.
+func TestWhatRegfishDoesNotKnowIsAskedForUntilItDoes(t *testing.T) {
+	p := record(t, 1, placed("C1", days(30)), issuedFor(monthAgo, inHalfAYear), paidFor(monthAgo, inHalfAYear))
+	p.Status.Vendor = &v1alpha1.Vendor{Status: regfish.StatusIssued}
+	expires := Expires(&p, 0)
+	if p.Status = Observe(&p, Observation{NotFound: true, Key: "Secret"}); Resting(&p) || !held(&p) {
+		t.Fatalf("it is at rest: %+v", p.Status)
+	}
+	if got := Expires(&p, 0); got != expires {
+		t.Errorf("it is kept until %s, want %s", got, expires)
+	}
+	c := sold("C1", monthAgo, inHalfAYear)
+	if p.Status = Observe(&p, Observation{Vendor: &c}); !Resting(&p) || held(&p) {
+		t.Errorf("it was found, and: %+v", p.Status)
+	}
+}
