@@ -101,6 +101,17 @@ func (g *Gatherer) complete(ctx context.Context, reader client.Reader, needCerti
 			_, uid := requestOf(p)
 			f.Live[uid] = live
 		}
+		if inherits(p, f.Want, f.Now) {
+			// That the Certificate is gone is noted from time to time, and it may have been
+			// created again since. Two that both exist are two lineages.
+			back, err := g.exists(ctx, lastBeneficiary(p))
+			if err != nil {
+				return err
+			}
+			if back {
+				p.Status.BeneficiaryGoneSince = nil
+			}
+		}
 		needCertificate = needCertificate || (wasIssued(p) && (serves(p, f.Want) || inLineage(p, f.Want, f.Now)))
 	}
 	if !needCertificate {
@@ -214,6 +225,16 @@ func (g *Gatherer) Certificate(ctx context.Context, cr *cmapi.CertificateRequest
 		return nil, fmt.Errorf("read certificate: %w", err)
 	}
 	return &c, nil
+}
+
+// exists reports whether the Certificate of the beneficiary does.
+func (g *Gatherer) exists(ctx context.Context, b v1alpha1.Beneficiary) (bool, error) {
+	var c cmapi.Certificate
+	err := g.Live.Get(ctx, client.ObjectKey{Namespace: b.Namespace, Name: b.CertificateName}, &c)
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("read certificate: %w", err)
+	}
+	return err == nil, nil
 }
 
 // GetIssuer reads the issuer that the request names, nil if there is none or the

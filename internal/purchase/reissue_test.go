@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -269,6 +270,34 @@ func TestRenewalAndReissueExcludeEachOther(t *testing.T) {
 	w.spend(s, cr)
 	if all := w.purchases(); len(all) != 2 || len(all[0].Spec.Successors) != 1 || all[0].Spec.Successors[0].Action != v1alpha1.ActionRenew || w.vendor.sent() != 1 {
 		t.Errorf("%d orders, %v", w.vendor.sent(), describe(all))
+	}
+}
+
+// What is paid for goes over to a Certificate of another name only if the earlier one is
+// gone now, and not if it was when that was noted last.
+func TestInheritsOnlyWhatNobodyHas(t *testing.T) {
+	from := noon.Add(-days(30))
+	for name, tt := range map[string]struct {
+		exists           bool
+		orders, reissues int
+	}{
+		"it was created again": {true, 1, 0},
+		"it is gone":           {false, 0, 1},
+	} {
+		cr := shopWWW(t)
+		p := record(t, 1, forKey(t, keyB), forCertificate("other"), placed("C0", days(30)), issuedFor(from, from.Add(days(199))), paidFor(from, from.Add(days(365))), goneSince(25*time.Hour))
+		w := newWorld(t, readyIssuer(50), cr, &p)
+		c := sold("C0", from, from.Add(days(199)))
+		c.ContractValidUntil = &p.Status.ContractNotAfter.Time
+		w.vendor.account = []regfish.Certificate{c}
+		w.serve("C0", keyB, from)
+		if tt.exists {
+			w.create(&cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "other"}})
+		}
+		w.spend(w.spender("one", none), cr)
+		if w.vendor.sent() != tt.orders || len(w.vendor.reissues) != tt.reissues {
+			t.Errorf("%s: %d orders, %d reissues; want %d, %d", name, w.vendor.sent(), len(w.vendor.reissues), tt.orders, tt.reissues)
+		}
 	}
 }
 
