@@ -222,10 +222,16 @@ func (b *Baseline) adoptable(w Want, id string) (*Candidate, string) {
 	return c, ""
 }
 
-// foreign reports whether a person saw the id in the account and had another
-// certificate bought all the same.
+// foreign reports whether a person saw the id in the account and had another certificate
+// bought all the same, in the namespace and for the names of the request. What is not
+// theirs may be what another request has lost.
 func (f Facts) foreign(id string) bool {
 	return slices.ContainsFunc(f.Purchases, func(p v1alpha1.RegfishPurchase) bool {
-		return p.Spec.PlanUID != "" && slices.ContainsFunc(p.Spec.Attempts, func(a v1alpha1.Attempt) bool { return slices.Contains(a.BaselineIDs, id) })
+		return p.Spec.Beneficiary.Namespace == f.Want.Beneficiary.Namespace && sameNames(&p, f.Want) && waived(&p, id)
 	})
+}
+
+// waived reports whether a person licensed p although the id was in the account.
+func waived(p *v1alpha1.RegfishPurchase, id string) bool {
+	return p.Spec.PlanUID != "" && slices.ContainsFunc(p.Spec.Attempts, func(a v1alpha1.Attempt) bool { return slices.Contains(a.BaselineIDs, id) })
 }

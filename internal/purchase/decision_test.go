@@ -382,6 +382,16 @@ func TestPlanAfterADecision(t *testing.T) {
 			},
 			want: renews,
 		},
+		"asks about what another tenant's person saw and did not want": {
+			reason: "it may be what this one has lost",
+			purchases: one(forKey(t, keyB), inNamespace("blog"), placed("C1", days(90)), issuedFor(noon.Add(-days(190)), noon.Add(days(9))), func(p *v1alpha1.RegfishPurchase) {
+				p.Spec.PlanUID, p.Spec.Attempts[0].BaselineIDs = "plan-0", []string{"X1"}
+			}),
+			given: func(f *Facts) {
+				f.Baseline = &Baseline{Unclaimed: []Candidate{{Certificate: listed("X1", "www.example.com")}}}
+			},
+			want: asks,
+		},
 		"asks about what came after a person decided": {
 			reason: "nobody saw it",
 			purchases: one(forKey(t, keyB), placed("C1", days(90)), issuedFor(noon.Add(-days(190)), noon.Add(days(9))), func(p *v1alpha1.RegfishPurchase) {

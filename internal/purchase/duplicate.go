@@ -29,7 +29,7 @@ import (
 // several purchases for the names it is the last one that was begun before it appeared.
 // What may be the result of an order that is being looked for is no duplicate yet.
 func duplicateOf(c regfish.Certificate, fingerprint string, ledger []v1alpha1.RegfishPurchase) *v1alpha1.RegfishPurchase {
-	if ended(c) || (Facts{Purchases: ledger}).foreign(c.ID) {
+	if ended(c) || slices.ContainsFunc(ledger, func(p v1alpha1.RegfishPurchase) bool { return waived(&p, c.ID) }) {
 		return nil
 	}
 	var last *v1alpha1.RegfishPurchase
