@@ -39,7 +39,11 @@ func Expires(p *v1alpha1.RegfishPurchase, retention time.Duration) time.Time {
 		}
 		return rested.Add(unplacedRetention)
 	case phaseAbandoned:
-		return p.Spec.AbandonTime.Add(retention)
+		if e := end(p); p.Spec.CertificateID != "" && e != nil && e.After(p.Spec.AbandonTime.Time) {
+			// Its order stands.
+			return e.Add(retention)
+		}
+		return p.Spec.AbandonTime.Add(max(retention, unplacedRetention))
 	case phasePlaced:
 		switch {
 		case rested.IsZero():
