@@ -301,6 +301,23 @@ func TestInheritsOnlyWhatNobodyHas(t *testing.T) {
 	}
 }
 
+// A row of a list may say nothing of reissues, and shows nothing by that.
+func TestReissueInDoubtIsReadByItsID(t *testing.T) {
+	w, cr := rotated(t)
+	w.vendor.answer = answers(regfish.Unknown, regfish.KindTransport, 0, "no answer in time")
+	s := w.spender("one", none)
+	w.spend(s, cr)
+	row := w.row("C0", func(*regfish.Certificate) {})
+	w.row("C0", func(c *regfish.Certificate) { c.Reissue = &regfish.Reissue{ID: "1", Status: regfish.ReissuePending} })
+	p := w.only()
+	if err := w.resolver(s).Reissued(t.Context(), w.vendor, &p, row); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.only().Spec.Reissues[0].Resolution; r == nil || r.Result != v1alpha1.ResolutionAdopted {
+		t.Errorf("it is found to be %+v", r)
+	}
+}
+
 // Two leaders that do not know of each other ask for one reissue.
 func TestTwoProcessesReissueOnce(t *testing.T) {
 	for range 10 {
@@ -395,7 +412,10 @@ func TestReissued(t *testing.T) {
 			},
 		},
 		"cannot be told from the certificate before it, which could not be read then": {
-			reason: "the key was the same", given: func(w *world) { w.serve("C0", keyA, noon); w.vendor.unread = &regfish.Error{Op: "download certificate", Kind: regfish.KindUnreadable} }, at: []time.Duration{time.Minute, time.Hour}, change: done, serve: keyA,
+			reason: "the key was the same", given: func(w *world) {
+				w.serve("C0", keyA, noon)
+				w.vendor.unread = &regfish.Error{Op: "download certificate", Kind: regfish.KindUnreadable}
+			}, at: []time.Duration{time.Minute, time.Hour}, change: done, serve: keyA,
 		},
 		"failed": {
 			reason: "regfish says so", at: []time.Duration{time.Minute}, end: v1alpha1.ReissueFailed,

@@ -167,6 +167,13 @@ func (r *Resolver) Reissued(ctx context.Context, vendor Vendor, p *v1alpha1.Regf
 		return nil
 	}
 	now := r.Spender.Clock.Now()
+	if inDoubt(open) && !shows(open, c) {
+		// A row of a list need not have all that the id has, and what it lacks would count.
+		var err error
+		if c, err = vendor.Certificate(ctx, p.Spec.CertificateID); err != nil {
+			return err
+		}
+	}
 	key, err := r.changedKey(ctx, vendor, open, c)
 	if err != nil {
 		return err
