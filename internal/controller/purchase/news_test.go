@@ -39,6 +39,7 @@ func TestOnlyNewsWakeAPurchase(t *testing.T) {
 	p := bought(regfish.Certificate{ID: "C1", Status: regfish.StatusPending})
 	p.Spec.IssuerRef = v1alpha1.IssuerRef{Kind: v1alpha1.KindClusterIssuer, Name: "regfish"}
 	p.Status, p.CreationTimestamp.Time = v1alpha1.PurchaseStatus{}, time.Now()
+	p.Spec.Attempts[0].Time.Time = time.Now()
 	r, api := reconciler(t, p)
 	issuer := &v1alpha1.RegfishClusterIssuer{}
 	issuer.Name = "regfish"
