@@ -59,7 +59,8 @@ func TestWhatIsTakenBackIsLookedAtAgain(t *testing.T) {
 	p := bought(delivered)
 	r, _ := reconciler(t, p)
 	got, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(p)})
-	if err != nil || got.RequeueAfter != 0 {
+	// But for whether its record may go, long after.
+	if err != nil || got.RequeueAfter != longestSleep {
 		t.Fatalf("a purchase at rest is looked at again after %s: %v", got.RequeueAfter, err)
 	}
 	for name, tt := range map[string]struct {
