@@ -65,7 +65,7 @@ func run(m *testing.M, opts Options) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	shared.log = funcr.New(func(prefix, args string) { fmt.Fprintln(file, prefix, args) }, funcr.Options{LogTimestamp: true})
+	shared.log = funcr.New(func(prefix, args string) { fmt.Fprintln(file, prefix, args) }, funcr.Options{LogTimestamp: true, Verbosity: verbosity})
 	klog.SetLogger(shared.log)
 	ctrllog.SetLogger(shared.log)
 
@@ -102,6 +102,9 @@ func startAll(planes []*ControlPlane, opts Options) error {
 	}
 	return errors.Join(errs...)
 }
+
+// verbosity of the logs: higher than anything that the program logs, so that nothing it can log stays unseen.
+const verbosity = 4
 
 // Env is what one test gets: a namespace of its own on the control plane of its package.
 type Env struct {
@@ -152,8 +155,8 @@ func (e *Env) Logs() string {
 func (e *Env) StartCertManager(opts CertManagerOptions) (stop func()) {
 	e.t.Helper()
 	opts.Namespace = e.Namespace
-	// Its plain messages are about optimistic locking, which is all in a day's work: V(1) leaves its errors.
-	stop, err := StartCertManager(logr.NewContext(context.Background(), shared.log.V(1)), e.Config, opts)
+	// Its plain messages are about optimistic locking, which is all in a day's work: so high a level leaves its errors.
+	stop, err := StartCertManager(logr.NewContext(context.Background(), shared.log.V(verbosity+1)), e.Config, opts)
 	if err != nil {
 		e.t.Fatal(err)
 	}
