@@ -254,7 +254,7 @@ func checkDecision(t *testing.T, f Facts, d Decision) {
 	if p := d.Purchase; (d.Step == StepFollow || d.Step == StepDeliver) && (p == nil || p.Spec.Beneficiary.Namespace != namespace || !slices.Equal(p.Spec.DNSNames, f.Want.Request.DNSNames)) {
 		t.Errorf("the request is served by %+v", p)
 	}
-	switch d.Step {
+	switch d.Step { //nolint:exhaustive // the others are judged below
 	case StepImport:
 		checkImport(t, f, d)
 	case StepFail:

@@ -68,8 +68,7 @@ func OrderStatus(before v1alpha1.OrderStatus, f OrderFacts) v1alpha1.OrderStatus
 		s.Plan.SKU, s.Plan.ValidityDays = p.Spec.SKU, p.Spec.ValidityDays
 		s.Vendor, s.CompletionURL = ps.Vendor, ps.CompletionURL
 		s.ContractNotAfter = ps.ContractNotAfter
-		if follows := d.Step == StepFollow || d.Step == StepDeliver || d.Step == StepFail; follows && openReissue(p) == nil {
-			// Otherwise these are of the certificate that is to be replaced.
+		if d.brings(p) {
 			s.SerialNumber, s.NotBefore, s.NotAfter = ps.SerialNumber, ps.NotBefore, ps.NotAfter
 		}
 	}
@@ -212,6 +211,12 @@ func deliver(s *v1alpha1.OrderStatus, c conditions, d Delivery) {
 	case d.Later != "":
 		c.set(v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, d.Later)
 	}
+}
+
+// brings reports whether what the status of p says of a certificate is about the one that
+// the decision leads to, and not about one that is to be replaced.
+func (d Decision) brings(p *v1alpha1.RegfishPurchase) bool {
+	return (d.Step == StepFollow || d.Step == StepDeliver || d.Step == StepFail) && openReissue(p) == nil
 }
 
 // planOf says what was decided and why. What is under way shows why it was begun.

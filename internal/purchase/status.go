@@ -420,31 +420,31 @@ func camelCase(reason string) string {
 }
 
 func issue(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation) {
+	if phaseOf(p) == phasePlaced {
+		issuePlaced(s, p, o)
+		return
+	}
+	status, reason, message := metav1.ConditionUnknown, v1alpha1.ReasonPending, "no order is known to have been placed."
 	switch phaseOf(p) {
-	case phasePlaced:
 	case phaseAbandoned:
-		set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, givenUp(p))
-		return
+		status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonFailed, givenUp(p)
 	case phaseRefused:
-		set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, "no order was placed.")
-		return
+		status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonFailed, "no order was placed."
 	case phaseUnresolved:
-		message := "no order is known to have been placed."
 		if o.followed() != nil {
 			message = course(s, o.followed().ID)
 		}
-		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, message)
-		return
 	case phaseUnplaced, phaseSpent:
 		if !o.RequestLive {
-			set(s, v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, "no order was placed, and nobody wants it any more.")
-			return
+			status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonFailed, "no order was placed, and nobody wants it any more."
 		}
-		fallthrough
-	default:
-		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, "no order is known to have been placed.")
-		return
+	case phasePlan, phaseForeign, phasePlaced:
 	}
+	set(s, v1alpha1.ConditionIssued, status, reason, message)
+}
+
+// issuePlaced says whether the certificate of an order that stands at regfish was issued.
+func issuePlaced(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation) {
 	v := o.Vendor
 	if r := openReissue(p); r != nil && (v == nil || !closed(*v)) {
 		set(s, v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, reissueCourse(s, p, r))
