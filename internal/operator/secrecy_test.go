@@ -26,14 +26,18 @@ import (
 // about that is looked through when the test ends (see noKeyAnywhere).
 func TestKeyIsNowhere(t *testing.T) {
 	w := newWorld(t)
-	answers := map[string]http.HandlerFunc{
-		"refused": func(rw http.ResponseWriter, r *http.Request) {
+	words := func(status int) http.HandlerFunc {
+		return func(rw http.ResponseWriter, r *http.Request) {
 			key := r.Header.Get("x-api-key")
 			rw.Header().Set("Content-Type", "application/json")
 			rw.Header().Set("Www-Authenticate", key)
-			rw.WriteHeader(http.StatusUnauthorized)
+			rw.WriteHeader(status)
 			_, _ = fmt.Fprintf(rw, `{"success":false,"message":"bad key %s","error":"%s","code":15001}`, key, key)
-		},
+		}
+	}
+	answers := map[string]http.HandlerFunc{
+		"refused": words(http.StatusUnauthorized),
+		"failing": words(http.StatusInternalServerError),
 		"redirected": func(rw http.ResponseWriter, r *http.Request) {
 			http.Redirect(rw, r, "https://user:"+r.Header.Get("x-api-key")+"@127.0.0.1:1/?key="+r.Header.Get("x-api-key"), http.StatusTemporaryRedirect)
 		},
@@ -67,7 +71,7 @@ func TestKeyIsNowhere(t *testing.T) {
 
 	w.run(func(o *operator.Options) { o.AllowedEndpoints = allowed })
 	for name, reason := range map[string]string{
-		"refused": v1alpha1.ReasonKeyRejected, "redirected": v1alpha1.ReasonEndpointUnreachable, "broken": v1alpha1.ReasonEndpointUnreachable,
+		"refused": v1alpha1.ReasonKeyRejected, "failing": v1alpha1.ReasonEndpointUnreachable, "redirected": v1alpha1.ReasonEndpointUnreachable, "broken": v1alpha1.ReasonEndpointUnreachable,
 		"unreachable": v1alpha1.ReasonEndpointUnreachable, "torn": v1alpha1.ReasonKeyInvalid,
 	} {
 		w.issuerSays(&v1alpha1.RegfishIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name}}, reason)
