@@ -325,7 +325,9 @@ func TestTwoProcessesReissueOnce(t *testing.T) {
 		together([]*Spender{w.spender("one", none), w.spender("two", none)}, func(s *Spender) {
 			for range 4 {
 				d, _, err := s.Spend(t.Context(), client.ObjectKeyFromObject(cr), cr.UID)
-				if err == nil && d.Step != StepFollow {
+				// Whoever read the record before the other one wrote it may be told by regfish.
+				told := d.Step == StepQueue && d.Reason == v1alpha1.ReasonWaitingForPurchase
+				if err == nil && d.Step != StepFollow && !told {
 					t.Errorf("step %d: %s", d.Step, d.Message)
 				}
 				if err != nil && !apierrors.IsConflict(err) {
