@@ -21,7 +21,8 @@ import (
 // person says that another one takes it over.
 
 // holder is the cluster that may act on p: the last one that took it over, else the one
-// that sent its last order. An Import, which was never sent, is anybody's.
+// that sent its last order. An Import, which was never sent, is anybody's until one has it
+// reissued.
 func holder(p *v1alpha1.RegfishPurchase) types.UID {
 	var last v1alpha1.Takeover
 	for _, t := range p.Spec.Takeovers {
@@ -34,6 +35,9 @@ func holder(p *v1alpha1.RegfishPurchase) types.UID {
 	}
 	if a := lastAttempt(p); a != nil {
 		return a.ClusterUID
+	}
+	if r := lastReissue(p, func(*v1alpha1.Reissue) bool { return true }); r != nil {
+		return r.ClusterUID
 	}
 	return ""
 }

@@ -6,6 +6,7 @@ package purchase
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/regfish"
@@ -129,5 +130,18 @@ func TestSpendDoesNotWaitForWhatWasThereBefore(t *testing.T) {
 		if d := w.spend(w.spender("one", none), cr); d.Step != tt.want {
 			t.Errorf("%s: step %d: %s", name, d.Step, d.Message)
 		}
+	}
+}
+
+// A ledger that was copied is in two clusters. What one of them had reissued, the other one
+// must not have reissued as well, whoever sent the order.
+func TestImportBelongsToTheClusterThatHadItReissued(t *testing.T) {
+	p := record(t, 1, imported("C1"))
+	if OfOtherCluster(&p, "here") {
+		t.Error("what nobody had reissued is another cluster's")
+	}
+	reissuedFor(t, keyB, "r1", time.Hour, func(r *v1alpha1.Reissue) { r.ClusterUID = "there" })(&p)
+	if !OfOtherCluster(&p, "here") || OfOtherCluster(&p, "there") {
+		t.Error("what another cluster had reissued is not its own")
 	}
 }
