@@ -51,7 +51,7 @@ var rules = map[string]func(old, changed client.Object) field.ErrorList{
 func lasting(old, changed *v1alpha1.PurchaseSpec) string {
 	a, b := *old, *changed
 	for _, s := range []*v1alpha1.PurchaseSpec{&a, &b} {
-		s.Attempts, s.Successors, s.Takeovers, s.CertificateID, s.AbandonTime = nil, nil, nil, "", nil
+		s.Attempts, s.Reissues, s.Successors, s.Takeovers, s.CertificateID, s.AbandonTime = nil, nil, nil, nil, "", nil
 	}
 	switch {
 	case !equality.Semantic.DeepEqual(a, b):
@@ -66,6 +66,10 @@ func lasting(old, changed *v1alpha1.PurchaseSpec) string {
 		return "a takeover is immutable"
 	case !kept(old.Attempts, changed.Attempts, func(a v1alpha1.Attempt) int32 { return a.Number }, sameAttempt):
 		return "an attempt is immutable but for what became of it"
+	case !kept(old.Reissues, changed.Reissues, func(r v1alpha1.Reissue) int32 { return r.Number }, sameReissue):
+		return "a reissue is immutable but for what became of it"
+	case slices.ContainsFunc(changed.Reissues, func(r v1alpha1.Reissue) bool { return int(r.Number) > len(changed.Reissues) }):
+		return "reissues are numbered from 1 without gaps"
 	}
 	return ""
 }
@@ -79,8 +83,21 @@ func kept[T any](old, changed []T, number func(T) int32, same func(old, changed 
 
 func same[T any](a, b T) bool { return equality.Semantic.DeepEqual(a, b) }
 
+// once reports whether what is set is still the same.
+func once(old, changed any, set bool) bool { return !set || equality.Semantic.DeepEqual(old, changed) }
+
+func sameReissue(old, changed v1alpha1.Reissue) bool {
+	a, b := old, changed
+	for _, s := range []*v1alpha1.Reissue{&a, &b} {
+		s.Outcome, s.Resolution, s.End = nil, nil, nil
+	}
+	return equality.Semantic.DeepEqual(a, b) &&
+		once(old.Outcome, changed.Outcome, old.Outcome != nil) &&
+		once(old.Resolution, changed.Resolution, old.Resolution != nil) &&
+		once(old.End, changed.End, old.End != nil)
+}
+
 func sameAttempt(old, changed v1alpha1.Attempt) bool {
-	once := func(old, changed any, set bool) bool { return !set || equality.Semantic.DeepEqual(old, changed) }
 	a, b := old, changed
 	for _, s := range []*v1alpha1.Attempt{&a, &b} {
 		s.Outcome, s.Resolution, s.ReleaseTime, s.DisprovedIDs = nil, nil, nil, nil
