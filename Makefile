@@ -108,10 +108,10 @@ test: $(ASSETS) helm ## Run all tests with the race detector, in random order. A
 
 .PHONY: sim
 sim: ## Play schedules of crashes, lost answers and two leaders against the controllers in memory, and count what was bought.
-##+ SEEDS= is how many are drawn (10000), DEPTH= how many faults are placed exhaustively (2).
+##+ SEEDS= is how many are drawn (2500), DEPTH= how many faults are placed exhaustively (1).
 ##+ bin/sim.json has the totals. A schedule that fails names the command that plays it again.
 	go test -count=1 -timeout=60m -run='Exhaustive|Random|Families|Outside' ./internal/simulation \
-		-seeds=$(or $(SEEDS),10000) -depth=$(or $(DEPTH),2) -families=60 -outside=500 -out=$(CURDIR)/bin/sim.json
+		-seeds=$(or $(SEEDS),2500) -depth=$(or $(DEPTH),1) -families=15 -outside=100 -out=$(CURDIR)/bin/sim.json
 
 .PHONY: sim-sabotage
 sim-sabotage: ## Break the controllers in named ways, one at a time: the simulation has to notice each.

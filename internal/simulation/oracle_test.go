@@ -361,7 +361,8 @@ func (w *world) unfit(cr *cmapi.CertificateRequest, sold []simulator.Purchase, r
 			return "lacks the name " + name
 		}
 	}
-	if !slices.ContainsFunc(sold, func(s simulator.Purchase) bool { return s.KeyHash == key }) {
+	reissued := slices.ContainsFunc(w.shop.Reissues(), func(r simulator.Reissue) bool { return r.KeyHash == key })
+	if !reissued && !slices.ContainsFunc(sold, func(s simulator.Purchase) bool { return s.KeyHash == key }) {
 		return "the vendor never sold"
 	}
 	return ""

@@ -23,11 +23,11 @@ import (
 )
 
 var (
-	seeds    = flag.Int("seeds", 200, "how many seeds are drawn inside the bound")
+	seeds    = flag.Int("seeds", 60, "how many seeds are drawn inside the bound")
 	first    = flag.Int("first", 1, "the first of them")
-	beyond   = flag.Int("outside", 60, "how many seeds are drawn outside the bound")
+	beyond   = flag.Int("outside", 10, "how many seeds are drawn outside the bound")
 	depth    = flag.Int("depth", 1, "how many faults are placed exhaustively")
-	families = flag.Int("families", 6, "how many seeds are drawn of each family")
+	families = flag.Int("families", 1, "how many seeds are drawn of each family")
 	enough   = flag.Int("enough", 25, "after how many failures to stop")
 	seed     = flag.Int("seed", 0, "replay this seed")
 	family   = flag.String("family", "", "the family of that seed")
