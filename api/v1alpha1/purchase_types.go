@@ -395,8 +395,8 @@ type Reissue struct {
 	KeyFingerprint string `json:"keyFingerprint"`
 
 	// source is what regfish said of the certificate before.
-	// +required
-	Source ReissueSource `json:"source"`
+	// +optional
+	Source ReissueSource `json:"source,omitempty"`
 
 	// outcome of asking for it, once known.
 	// +optional

@@ -50,7 +50,6 @@ type totals struct {
 	Seconds      float64 `json:"seconds"`
 
 	faults   int
-	repeated int
 	failures []failure
 }
 
