@@ -114,7 +114,8 @@ var dangers = map[string]func(*rand.Rand, *plan){
 		// One stops with the use of the limit in its hands, the other buys up to the limit,
 		// and then more is asked for.
 		p.asks[3].at, p.asks[4].at = 3*time.Minute, 3*time.Minute
-		p.faults = []placed{{0, reserves - 1 - r.IntN(3), leaseLost}, {0, reserves, freezeShort}}
+		stop := reserves + pick(r, 0, 0, r.IntN(8))
+		p.faults = []placed{{0, stop - 1 - r.IntN(3), leaseLost}, {0, stop, freezeShort}}
 	},
 	// restore: the ledger is restored from before the purchases.
 	"restore": func(r *rand.Rand, p *plan) {
