@@ -42,6 +42,12 @@ func (s sabotage) named(name string) sabotage {
 	return s
 }
 
+// from begins at another seed than the first.
+func (s sabotage) from(seed string) sabotage {
+	s.flags = append(s.flags, "-first="+seed)
+	return s
+}
+
 var sabotages = []sabotage{
 	family("lag", "duplicate:", "20", edit{file: spender,
 		old: "	if err := s.Client.Create(ctx, p); err != nil {\n		return nil, fmt.Errorf(\"create purchase %s: %w\", p.Name, err)",
@@ -71,10 +77,10 @@ var sabotages = []sabotage{
 		old: "	if err := s.Live.Get(ctx, name, &cr); err != nil {\n		if apierrors.IsNotFound(err) {\n			return nil, nil, ErrGone",
 		new: "	if err := s.Client.Get(ctx, name, &cr); err != nil {\n		if apierrors.IsNotFound(err) {\n			return nil, nil, ErrGone",
 	}).named("read the request from cache before paying"),
-	family("limit", "limit:", "60", edit{file: spender,
+	family("limit", "limit:", "40", edit{file: spender,
 		old: "	full, err := s.reserve(ctx, issuer, facts)\n	if err != nil || full != nil {",
 		new: "	defer func() { _, _ = s.reserve(ctx, issuer, facts) }()\n	var full *Decision\n	if err != nil || full != nil {",
-	}).named("reserve the slot after the POST"),
+	}).named("reserve the slot after the POST").from("120"),
 	family("unknown", "failed:", "20", edit{file: observe,
 		old: "		o.NotFound = true\n",
 		new: "		o.Vendor = &regfish.Certificate{ID: p.Spec.CertificateID, Status: regfish.StatusCancelled}\n",
@@ -120,8 +126,8 @@ var sabotages = []sabotage{
 		new: "		pause = lookAgain",
 	}).named("settle by the recorded time"),
 	family("restore", "duplicate:", "20", edit{file: plan,
-		old: "issuerReady, limit, unclaimed,\n	}",
-		new: "issuerReady, limit,\n	}",
+		old: "readable, reissue, early, limit, unclaimed,\n	}",
+		new: "readable, reissue, early, limit,\n	}",
 	}).named("ignore unclaimed ids in the baseline"),
 	{
 		// The network of the simulation does not reset streams; the tests of the client do.
@@ -131,13 +137,13 @@ var sabotages = []sabotage{
 			new: `	usual := http.DefaultTransport.(*http.Transport).Clone()
 	usual.TLSClientConfig, usual.ForceAttemptHTTP2 = c.tls.Clone(), true
 	usual.TLSClientConfig.NextProtos = nil
-	body, _ := json.Marshal(r)
+	body, _ := json.Marshal(call.body)
 	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint+"/tls/certificate", bytes.NewReader(body))
 	c.setHeaders(req)
 	if resp, err := usual.RoundTrip(req); err == nil {
-		return c.orderResult(ctx, resp)
+		return c.result(ctx, call.op, resp)
 	} else if request != nil {
-		return OrderResult{Outcome: Unknown, Err: c.orderError(ctx, 0, err)}
+		return OrderResult{Outcome: Unknown, Err: c.sendError(ctx, call.op, 0, err)}
 	}
 	conn, err := c.connect(ctx)
 `,

@@ -182,7 +182,7 @@ var dangers = map[string]func(*rand.Rand, *plan){
 		p.random, p.asks, p.hold, p.stale = false, p.asks[:1], 10*time.Minute, "CertificateRequest"
 		p.asks[0].at = 0
 		p.faults = []placed{{0, 5, staleRead}}
-		p.actions = []action{{kind: pick(r, forget, recreateOtherKey), step: 10 + r.IntN(5)}}
+		p.actions = []action{{kind: pick(r, forget, recreateOtherKey), step: 9 + r.IntN(6)}}
 	},
 	// outside: at least one of the things on which the bound is built does not hold.
 	"outside": func(r *rand.Rand, p *plan) {

@@ -224,7 +224,7 @@ func (w *world) wantedThen(sold []simulator.Purchase) {
 	// Where no process stops, it leaves a few steps after the last look.
 	may := purchase.WriteWindow
 	if !w.plan.random && !slices.ContainsFunc(w.plan.faults, func(p placed) bool { return p.fault >= freezeShort }) {
-		may = 10 * latency
+		may = 5 * latency
 	}
 	for _, s := range sold {
 		alive := slices.ContainsFunc(w.lives[s.KeyHash], func(l life) bool {
