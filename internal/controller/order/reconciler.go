@@ -43,6 +43,10 @@ type Options struct {
 	Concurrency int
 }
 
+// requestLag is the pause before an order is looked at again whose request is not there,
+// or not to be served, as far as is known.
+const requestLag = time.Minute
+
 // Reconciler works on orders.
 type Reconciler struct {
 	Options
@@ -67,8 +71,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return controller.Again(err)
 	}
 	in, err := r.gather(ctx, &o)
-	if err != nil || in == nil {
+	if err != nil {
 		return reconcile.Result{}, err
+	}
+	if in == nil {
+		// The caches of the two kinds need not be equally far: the request may be there, and
+		// approved, and nothing that happens to it from then on would wake its order.
+		return reconcile.Result{RequeueAfter: requestLag}, nil
 	}
 	d := purchase.Plan(in.facts)
 	if left := r.pauses.left(req.NamespacedName, o.UID, in.asks(d), r.Clock.Now()); left > 0 {
