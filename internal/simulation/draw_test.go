@@ -162,7 +162,12 @@ var dangers = map[string]func(*rand.Rand, *plan){
 		for range 1 + r.IntN(3) {
 			kind := pick(r, simulator.FaultWrongKey, simulator.FaultWrongNames, simulator.FaultForeignName, simulator.FaultOldCertificate, simulator.FaultExpired,
 				simulator.FaultCALeaf, simulator.FaultSelfSigned, simulator.FaultBrokenChain, simulator.FaultTruncated, simulator.FaultNotReady)
-			p.rewrites = append(p.rewrites, simulator.Fault{Endpoint: simulator.EndpointDownload, Kind: kind, Times: pick(r, 1, 3, -1)})
+			times := pick(r, 1, 3, -1)
+			if kind == simulator.FaultNotReady {
+				// What is never ready is waited for without end.
+				times = 3
+			}
+			p.rewrites = append(p.rewrites, simulator.Fault{Endpoint: simulator.EndpointDownload, Kind: kind, Times: times})
 		}
 	},
 	// unknown: a known id is answered with 404 for a while.

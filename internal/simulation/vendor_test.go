@@ -186,7 +186,7 @@ func (v *vendor) send(name string, mayWrite func() error, later func(), send fun
 	w := v.p.w
 	v.p.turn("connect to "+name, vendorConnect)
 	var f fault
-	sent := false
+	sent, late := false, false
 	result := send(func() error {
 		v.p.turn("ask to "+name, vendorConnect)
 		if err := mayWrite(); err != nil {
@@ -199,8 +199,7 @@ func (v *vendor) send(name string, mayWrite func() error, later func(), send fun
 		}
 		if f == none && w.plan.late > 0 && later != nil && w.takeLate() {
 			// It is on its way, and arrives when nobody waits for the answer any more.
-			later()
-			f = requestLost
+			late, f = true, requestLost
 		}
 		endpoint := simulator.EndpointOrder
 		if later == nil {
@@ -217,6 +216,9 @@ func (v *vendor) send(name string, mayWrite func() error, later func(), send fun
 			return result
 		}
 		w.sent(result)
+	}
+	if late && result.Outcome == regfish.Unknown {
+		later()
 	}
 	v.p.after(f)
 	return result
