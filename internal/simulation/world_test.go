@@ -83,7 +83,8 @@ type world struct {
 
 	timers []timer
 	steps  int
-	seen   int64 // version of the store that the actors know
+	seen   int64      // version of the store that the actors know
+	talk   sync.Mutex // one line at a time
 	hash   interface {
 		io.Writer
 		Sum64() uint64
@@ -602,6 +603,8 @@ func (w *world) arriveLater(r regfish.OrderRequest) {
 // say writes a line of the schedule, which also goes into its hash.
 func (w *world) say(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
+	w.talk.Lock()
+	defer w.talk.Unlock()
 	_, _ = fmt.Fprintln(w.hash, time.Since(w.begun), line)
 	if w.verbose {
 		_, _ = fmt.Fprintf(w.out, "%5d %14s %s\n", w.steps, time.Since(w.begun), line)
