@@ -96,6 +96,9 @@ func OrderStatus(before v1alpha1.OrderStatus, f OrderFacts) v1alpha1.OrderStatus
 		} else {
 			c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, d.Reason, d.Message)
 		}
+		// Nobody is to set its records any more, in the place of those that others wait for.
+		s.DCV, s.CompletionURL = nil, ""
+		c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionUnknown, v1alpha1.ReasonRecordsPending, notServed)
 		c.set(v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, d.Message)
 	case StepBuy, StepRenew, StepReissue, StepRetry, StepImport:
 		c.set(v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonNotDecided, d.Message)
@@ -135,6 +138,9 @@ func Handed(before v1alpha1.OrderStatus, d Delivery) v1alpha1.OrderStatus {
 	return s
 }
 
+// notServed is why an order shows no records.
+const notServed = "no records are published for a request that is not served any more."
+
 // Denied returns the status of an order whose request was denied after it was approved.
 // What was bought goes on, and nobody is asked to act for it here any more.
 func Denied(before v1alpha1.OrderStatus) v1alpha1.OrderStatus {
@@ -155,7 +161,7 @@ func unserved(before v1alpha1.OrderStatus, message string) v1alpha1.OrderStatus 
 	c.copy(before.Conditions, v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonNotDecided, "nothing was sent.")
 	c.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonNotHeld, "nobody has to decide.")
 	c.set(v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonNotRequired, "nobody has to act at regfish.")
-	c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionUnknown, v1alpha1.ReasonRecordsPending, "no records are published for a request that is not served any more.")
+	c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionUnknown, v1alpha1.ReasonRecordsPending, notServed)
 	c.set(v1alpha1.ConditionIssued, metav1.ConditionFalse, v1alpha1.ReasonFailed, message)
 	c.apply(&s.Conditions)
 	s.State, s.Message = v1alpha1.StateFailed, bound(message)

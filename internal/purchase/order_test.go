@@ -319,3 +319,14 @@ func TestFailed(t *testing.T) {
 		t.Errorf("it changes when it is said again:\n%s", diff)
 	}
 }
+
+// An order of a purchase that a person gave up fails, although regfish still waits for its
+// records: whoever publishes what orders show would set them in the place of another's.
+func TestFailedOrderShowsNoRecords(t *testing.T) {
+	s := OrderStatus(v1alpha1.OrderStatus{}, OrderFacts{Want: wanted(t), Decision: Decision{
+		Step: StepFail, Purchase: looked(t, withValidation(regfish.DNSRecord{Name: "_a.", Type: "CNAME", Value: "b."})), Reason: v1alpha1.ReasonAbandoned, Message: "a person gave it up.",
+	}})
+	if s.State != v1alpha1.StateFailed || s.DCV != nil || condition(s.Conditions, v1alpha1.ConditionValidationPublished) != "Unknown/RecordsPending" {
+		t.Errorf("status %+v", s)
+	}
+}
