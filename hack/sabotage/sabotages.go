@@ -86,7 +86,7 @@ var sabotages = []sabotage{
 		new: "		o.Vendor = &regfish.Certificate{ID: p.Spec.CertificateID, Status: regfish.StatusCancelled}\n",
 	}).named("treat 404 of a known id as an end"),
 	family("renewal", "wrong:", "4", edit{file: plan,
-		old: "	case held(p) || own || (f.Want.Reuse != v1alpha1.ReusePolicyNever && fresh(f, p.Status.NotBefore, p.Status.NotAfter)):",
+		old: "	case held(p) || own || f.awaited(p) || (f.Want.Reuse != v1alpha1.ReusePolicyNever && fresh(f, p.Status.NotBefore, p.Status.NotAfter)):",
 		new: "	case true:",
 	}).named("hand out an old certificate for an unchanged key"),
 	family("rewritten", "duplicate:", "10", edit{file: match,
