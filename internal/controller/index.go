@@ -42,9 +42,11 @@ func IssuerOf(o *v1alpha1.RegfishOrder) v1alpha1.IssuerRef {
 }
 
 // PurchaseShown is the name of the purchase that the order shows or waits for, empty if
-// there is none. An order that failed waits for nothing.
+// there is none. An order that failed, or whose request has its certificate, waits for
+// nothing: what the purchase is reissued for after that is another order's, and a
+// validation name is not kept for it.
 func PurchaseShown(o *v1alpha1.RegfishOrder) string {
-	if o.Status.PurchaseRef == nil || o.Status.State == v1alpha1.StateFailed {
+	if o.Status.PurchaseRef == nil || o.Status.State == v1alpha1.StateFailed || o.Status.State == v1alpha1.StateIssued {
 		return ""
 	}
 	return o.Status.PurchaseRef.Name

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/controller"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
 )
@@ -87,7 +88,7 @@ func (w *world) shown(name string) bool {
 	var orders v1alpha1.RegfishOrderList
 	w.must(w.store.List(&orders))
 	return slices.ContainsFunc(orders.Items, func(o v1alpha1.RegfishOrder) bool {
-		return o.Status.PurchaseRef != nil && o.Status.PurchaseRef.Name == name && o.Status.State != v1alpha1.StateFailed
+		return controller.PurchaseShown(&o) == name
 	})
 }
 
