@@ -155,7 +155,7 @@ func (h *hands) restart() {
 	h.orders = order.New(order.Options{Client: h.CountingClient, Spender: spender, Recorder: h.events, Clock: h.clock})
 	h.purchases = purchasecontroller.New(purchasecontroller.Options{
 		Client: h.CountingClient, Spender: spender, Resolver: &purchase.Resolver{Spender: spender, Cache: h.CountingClient, SettleTime: purchase.DefaultSettleTime}, Recorder: h.events,
-		Clock: h.clock, Look: purchasecontroller.DefaultLook, WriterGrace: purchasecontroller.DefaultWriterGrace,
+		Clock: h.clock, Look: purchasecontroller.DefaultLook, WriterGrace: purchase.MinSettleTime,
 	})
 }
 

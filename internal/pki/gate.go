@@ -69,12 +69,17 @@ func Gate(delivery []byte, e Expect) (*Bundle, error) {
 	if selfIssued(top) {
 		chain = chain[:len(chain)-1]
 	}
-	sum := sha256.Sum256(leaf.Raw)
-	b := &Bundle{CA: encode(top), Leaf: leaf, SHA256: hex.EncodeToString(sum[:])}
+	b := &Bundle{CA: encode(top), Leaf: leaf, SHA256: CertificateSHA256(leaf)}
 	for _, cert := range chain {
 		b.Certificate = append(b.Certificate, encode(cert)...)
 	}
 	return b, nil
+}
+
+// CertificateSHA256 is the SHA-256 of the certificate, hexadecimal.
+func CertificateSHA256(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:])
 }
 
 // ParseLeaf returns the first certificate of a delivery, or a *Refusal
@@ -153,9 +158,8 @@ func describe(text []byte) string {
 // have another key, and is then not wrong but early.
 func checkLeaf(chain []*x509.Certificate, e Expect) *Refusal {
 	leaf := chain[0]
-	sum := sha256.Sum256(leaf.Raw)
 	switch {
-	case strings.EqualFold(e.NotThis, hex.EncodeToString(sum[:])):
+	case strings.EqualFold(e.NotThis, CertificateSHA256(leaf)):
 		return refuse(OldCertificate, "the delivery is still the certificate that was to be replaced (serial number %s)", serial(leaf))
 	case leaf.IsCA:
 		return refuse(IsCA, "the first certificate of the delivery is a CA (%s), not the certificate for the request", quote(leaf.Subject.CommonName))

@@ -104,7 +104,7 @@ func (g *Gatherer) complete(ctx context.Context, reader client.Reader, needCerti
 		if inherits(p, f.Want, f.Now) {
 			// That the Certificate is gone is noted from time to time, and it may have been
 			// created again since. Two that both exist are two lineages.
-			back, err := g.exists(ctx, lastBeneficiary(p))
+			back, err := g.Exists(ctx, lastBeneficiary(p))
 			if err != nil {
 				return err
 			}
@@ -227,8 +227,8 @@ func (g *Gatherer) Certificate(ctx context.Context, cr *cmapi.CertificateRequest
 	return &c, nil
 }
 
-// exists reports whether the Certificate of the beneficiary does.
-func (g *Gatherer) exists(ctx context.Context, b v1alpha1.Beneficiary) (bool, error) {
+// Exists reports whether the Certificate of the beneficiary does, by a live read.
+func (g *Gatherer) Exists(ctx context.Context, b v1alpha1.Beneficiary) (bool, error) {
 	var c cmapi.Certificate
 	err := g.Live.Get(ctx, client.ObjectKey{Namespace: b.Namespace, Name: b.CertificateName}, &c)
 	if client.IgnoreNotFound(err) != nil {

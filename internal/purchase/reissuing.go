@@ -5,13 +5,10 @@ package purchase
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -106,27 +103,14 @@ func sourceOf(ctx context.Context, vendor Vendor, c regfish.Certificate) (*v1alp
 	if err != nil || leaf == nil {
 		return s, err
 	}
-	sum := sha256.Sum256(leaf.Raw)
-	s.SHA256 = hex.EncodeToString(sum[:])
+	s.SHA256 = pki.CertificateSHA256(leaf)
 	return s, nil
 }
 
 // recordReissue writes what regfish answered to a reissue, and does not return before that
 // is durable.
 func (s *Spender) recordReissue(ctx context.Context, p *v1alpha1.RegfishPurchase, number int32, o v1alpha1.Outcome, result regfish.OrderResult) *v1alpha1.RegfishPurchase {
-	return s.untilDurable(ctx, p, o, result, func() error {
-		var live v1alpha1.RegfishPurchase
-		err := s.Live.Get(ctx, client.ObjectKeyFromObject(p), &live)
-		gone := apierrors.IsNotFound(err)
-		switch {
-		case gone:
-			// Somebody deleted the record of what is paid for: what it says is true all
-			// the same.
-			live = v1alpha1.RegfishPurchase{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, Labels: p.Labels}, Spec: *p.Spec.DeepCopy()}
-		case err != nil:
-			return err
-		}
-		before := live.DeepCopy()
+	return s.untilDurable(ctx, p, o, result, func(live *v1alpha1.RegfishPurchase) error {
 		mine := func(r v1alpha1.Reissue) bool { return r.Number == number }
 		i := slices.IndexFunc(live.Spec.Reissues, mine)
 		if i < 0 {
@@ -137,15 +121,7 @@ func (s *Spender) recordReissue(ctx context.Context, p *v1alpha1.RegfishPurchase
 		if live.Spec.Reissues[i].Outcome == nil {
 			live.Spec.Reissues[i].Outcome = &o
 		}
-		if gone {
-			err = s.Client.Create(ctx, &live)
-		} else {
-			err = s.Client.Patch(ctx, &live, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-		}
-		if err == nil {
-			live.DeepCopyInto(p)
-		}
-		return err
+		return nil
 	})
 }
 
@@ -235,8 +211,7 @@ func (r *Resolver) changedKey(ctx context.Context, vendor Vendor, open *v1alpha1
 	if err != nil || leaf == nil {
 		return "", err
 	}
-	sum := sha256.Sum256(leaf.Raw)
-	if hex.EncodeToString(sum[:]) == open.Source.SHA256 || (open.Source.SHA256 == "" && sameDates) {
+	if pki.CertificateSHA256(leaf) == open.Source.SHA256 || (open.Source.SHA256 == "" && sameDates) {
 		return "", nil
 	}
 	key, err := pki.KeySHA256(leaf.PublicKey)

@@ -633,13 +633,14 @@ func (s *Spender) outcome(r regfish.OrderResult) v1alpha1.Outcome {
 // record writes the outcome and the id in one write and does not return before
 // that is durable: what was bought must not depend on this process living on.
 func (s *Spender) record(ctx context.Context, p *v1alpha1.RegfishPurchase, number int32, o v1alpha1.Outcome, r regfish.OrderResult) *v1alpha1.RegfishPurchase {
-	return s.untilDurable(ctx, p, o, r, func() error { return s.tryRecord(ctx, p, number, o, r) })
+	return s.untilDurable(ctx, p, o, r, func(live *v1alpha1.RegfishPurchase) error { return s.recordOn(ctx, live, p, number, o, r) })
 }
 
-// untilDurable writes what became of what was sent until it is written.
-func (s *Spender) untilDurable(ctx context.Context, p *v1alpha1.RegfishPurchase, o v1alpha1.Outcome, r regfish.OrderResult, write func() error) *v1alpha1.RegfishPurchase {
+// untilDurable writes what became of what was sent until it is written: each time on what
+// the API server has by then.
+func (s *Spender) untilDurable(ctx context.Context, p *v1alpha1.RegfishPurchase, o v1alpha1.Outcome, r regfish.OrderResult, change func(live *v1alpha1.RegfishPurchase) error) *v1alpha1.RegfishPurchase {
 	for {
-		err := write()
+		err := s.rewrite(ctx, p, change)
 		switch {
 		case err == nil:
 			return p
@@ -656,19 +657,35 @@ func (s *Spender) untilDurable(ctx context.Context, p *v1alpha1.RegfishPurchase,
 	}
 }
 
-func (s *Spender) tryRecord(ctx context.Context, p *v1alpha1.RegfishPurchase, number int32, o v1alpha1.Outcome, r regfish.OrderResult) error {
+// rewrite changes the record of p as the API server has it, and p to what was written.
+func (s *Spender) rewrite(ctx context.Context, p *v1alpha1.RegfishPurchase, change func(live *v1alpha1.RegfishPurchase) error) error {
 	var live v1alpha1.RegfishPurchase
 	err := s.Live.Get(ctx, client.ObjectKeyFromObject(p), &live)
 	gone := apierrors.IsNotFound(err)
 	switch {
 	case gone:
-		// Somebody deleted the record of an order in flight: what it says is true
-		// all the same.
+		// Somebody deleted the record of what was sent: what it says is true all the same.
 		live = v1alpha1.RegfishPurchase{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, Labels: p.Labels}, Spec: *p.Spec.DeepCopy()}
 	case err != nil:
 		return err
 	}
 	before := live.DeepCopy()
+	if err := change(&live); err != nil {
+		return err
+	}
+	if gone {
+		err = s.Client.Create(ctx, &live)
+	} else {
+		err = s.Client.Patch(ctx, &live, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	}
+	if err == nil {
+		live.DeepCopyInto(p)
+	}
+	return err
+}
+
+// recordOn puts the outcome of the attempt of p with the number, and the id, on live.
+func (s *Spender) recordOn(ctx context.Context, live, p *v1alpha1.RegfishPurchase, number int32, o v1alpha1.Outcome, r regfish.OrderResult) error {
 	if r.Outcome == regfish.Accepted {
 		held, err := s.claimed(ctx, live.Spec.Endpoint, r.Certificate.ID)
 		if err != nil {
@@ -687,25 +704,17 @@ func (s *Spender) tryRecord(ctx context.Context, p *v1alpha1.RegfishPurchase, nu
 			live.Spec.CertificateID = r.Certificate.ID
 		}
 	}
-	a := attemptOf(&live, number)
+	a := attemptOf(live, number)
 	if a == nil {
 		// A record that was restored from a backup older than the intent. Without the
 		// attempt it would look as if nothing had been sent.
 		live.Spec.Attempts = append(live.Spec.Attempts, *attemptOf(p, number).DeepCopy())
-		a = attemptOf(&live, number)
+		a = attemptOf(live, number)
 	}
 	if a.Outcome == nil {
 		a.Outcome = &o
 	}
-	if gone {
-		err = s.Client.Create(ctx, &live)
-	} else {
-		err = s.Client.Patch(ctx, &live, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-	}
-	if err == nil {
-		live.DeepCopyInto(p)
-	}
-	return err
+	return nil
 }
 
 // show writes what the answer said into the status, which saves the first look.

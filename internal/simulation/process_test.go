@@ -143,7 +143,7 @@ func newProcess(w *world, s *slot) *process {
 		order.New(order.Options{Client: cached, Spender: p.spender, Recorder: recorder, Clock: clock, Concurrency: 1}),
 		purchasecontroller.New(purchasecontroller.Options{
 			Client: cached, Spender: p.spender, Resolver: outcomes, Recorder: recorder, Clock: clock, Concurrency: 1, Alone: true, Retention: purchase.DefaultRetention,
-			Look: poller.DefaultEvery, WriterGrace: purchasecontroller.DefaultWriterGrace,
+			Look: poller.DefaultEvery, WriterGrace: purchase.MinSettleTime,
 		}),
 	} {
 		w.must(r.Register(mgr))

@@ -37,9 +37,6 @@ const (
 	DefaultLook = poller.DefaultEvery
 	// lastLook is the longest pause between two looks at an order that was found.
 	lastLook = 30 * time.Minute
-	// DefaultWriterGrace is how long an attempt of another process may still be
-	// under way.
-	DefaultWriterGrace = purchase.MinSettleTime
 	// againWithoutOrder is the pause before what nobody waits for is looked at.
 	againWithoutOrder = 10 * time.Minute
 	// endAfter is for how long an order that was looked for and not found waits for a

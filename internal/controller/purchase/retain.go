@@ -5,12 +5,9 @@ package purchase
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -58,12 +55,11 @@ func (r *Reconciler) retain(ctx context.Context, p *v1alpha1.RegfishPurchase, kn
 // beneficiary notes since when the Certificate that p was last used for has been gone.
 func (r *Reconciler) beneficiary(ctx context.Context, p *v1alpha1.RegfishPurchase, now time.Time) error {
 	b := purchase.LastBeneficiary(p)
-	var c cmapi.Certificate
-	err := r.Spender.Live.Get(ctx, client.ObjectKey{Namespace: b.Namespace, Name: b.CertificateName}, &c)
-	gone := apierrors.IsNotFound(err)
-	if err != nil && !gone {
-		return fmt.Errorf("look for the Certificate of a purchase: %w", err)
+	there, err := r.Spender.Exists(ctx, b)
+	if err != nil {
+		return err
 	}
+	gone := !there
 	if gone == (p.Status.BeneficiaryGoneSince != nil) {
 		return nil
 	}
