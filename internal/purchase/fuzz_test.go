@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/regfish"
@@ -514,10 +515,13 @@ func FuzzMatch(f *testing.F) {
 	f.Add("www.example.com,api.example.com", "RapidSSL", []byte{1, 2, 3, 4})
 	f.Add("*.example.com", "rapidssl", []byte{})
 	f.Add("xn--bcher-kva.example,b.example", "SecureSite", []byte{7, 7, 7, 7, 7, 7})
+	f.Add("..", "RapidSSL", []byte{})
+	f.Add("www.www.example.com", "RapidSSL", []byte{3, 4, 3, 4})
 	f.Fuzz(func(t *testing.T, joined, product string, bytes []byte) {
 		var names []string
 		for name := range strings.SplitSeq(strings.ToLower(joined), ",") {
-			if name = strings.TrimSuffix(name, "."); strings.Contains(strings.TrimPrefix(name, "www."), ".") && !strings.ContainsAny(name, " \t\x00") && name == regfish.Sanitise(name, 253) {
+			// Nothing else is ordered: the preflight refuses what is no DNS name with a domain above it.
+			if name = strings.TrimSuffix(name, "."); strings.Contains(strings.TrimPrefix(name, "www."), ".") && len(validation.IsDNS1123Subdomain(strings.TrimPrefix(name, "*."))) == 0 {
 				names = append(names, name)
 			}
 		}
