@@ -550,6 +550,12 @@ func TestWriter(t *testing.T) {
 				p.Status.ContainerStatuses[0].State.Running.StartedAt = metav1.NewTime(began.Add(time.Second))
 			}),
 		},
+		"a pod whose container was started in the same second": {
+			reason: "the time of a start has no smaller unit: before or after the order", changes: []change{inPod}, after: twice,
+			pod: pod("pod-1", func(p *corev1.Pod) {
+				p.Status.ContainerStatuses[0].State.Running.StartedAt = metav1.NewTime(began)
+			}),
+		},
 		"a pod of which one container was restarted": {
 			reason: "it may have been the other one's", changes: []change{inPod},
 			pod: pod("pod-1", func(p *corev1.Pod) {

@@ -6,6 +6,7 @@ package purchase
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -45,6 +46,8 @@ func (r *Resolver) alive(ctx context.Context, w v1alpha1.Writer, since time.Time
 	var pod corev1.Pod
 	if w.PodUID != "" && w.PodName != "" {
 		switch err := r.Spender.Live.Get(ctx, client.ObjectKey{Namespace: w.PodNamespace, Name: w.PodName}, &pod); {
+		case err == nil && pod.UID == w.PodUID && startedIn(&pod, since):
+			// The process that sent it, or the one that took its place at once.
 		case err == nil && pod.UID == w.PodUID && !restarted(&pod, since):
 			return fmt.Sprintf("pod %s/%s", w.PodNamespace, w.PodName), nil
 		case err == nil, apierrors.IsNotFound(err):
@@ -53,11 +56,20 @@ func (r *Resolver) alive(ctx context.Context, w v1alpha1.Writer, since time.Time
 			return "", fmt.Errorf("read the pod that sent the order: %w", err)
 		}
 	}
-	// There is no pod, or none that may be read: only time tells.
+	// There is no pod, none that may be read, or no telling which process it runs: only
+	// time tells.
 	if known >= 2*r.SettleTime {
 		return "", nil
 	}
 	return fmt.Sprintf("process %s", w.StartNonce), nil
+}
+
+// startedIn reports whether a container of the pod began to run in the second of that
+// time. A start has no smaller unit, so it may have been before or after.
+func startedIn(pod *corev1.Pod, then time.Time) bool {
+	return pod.Status.Phase == corev1.PodRunning && slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+		return c.State.Running != nil && c.State.Running.StartedAt.Truncate(time.Second).Equal(then.Truncate(time.Second))
+	})
 }
 
 // restarted reports whether no container of the pod has been running since then. The
