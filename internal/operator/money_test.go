@@ -14,6 +14,7 @@ import (
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -174,6 +175,45 @@ func TestShortListIsNoEvidence(t *testing.T) {
 	w.vendor.ClearFaults()
 	w.answered(cr, cmapi.CertificateRequestReasonIssued)
 	w.bought(2)
+}
+
+// TestShortRowsOfAList: regfish does not document that a list says as much of an order as a
+// read does. What a row lacks does not vanish from the status, and what it hints at is read.
+func TestShortRowsOfAList(t *testing.T) {
+	w := newWorld(t)
+	w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointList, Kind: simulator.FaultShortRows, Times: -1})
+	w.run()
+	var requests []*cmapi.CertificateRequest
+	settled := map[types.NamespacedName]string{}
+	for i := range 5 {
+		name := fmt.Sprintf("app-%d", i)
+		requests = append(requests, w.request(name, testenv.WithECDSA(), testenv.WithDNSNames(name+".example")))
+		p := w.purchaseOf(w.order(name, "shows its records", func(o *v1alpha1.RegfishOrder) bool {
+			return o.Status.DCV != nil && len(o.Status.DCV.Records) > 0
+		}))
+		settled[client.ObjectKeyFromObject(p)] = p.ResourceVersion
+	}
+	lists := w.vendor.Calls()[string(simulator.EndpointList)]
+	w.eventually("the account is listed many times", func() error {
+		if n := w.vendor.Calls()[string(simulator.EndpointList)] - lists; n < 8 {
+			return fmt.Errorf("%d lists", n)
+		}
+		return nil
+	})
+	for name, version := range settled {
+		var p v1alpha1.RegfishPurchase
+		if err := w.Client.Get(t.Context(), name, &p); err != nil {
+			t.Fatal(err)
+		}
+		if p.ResourceVersion != version {
+			t.Errorf("%s was written while nothing happened: %+v", name.Name, p.Status)
+		}
+	}
+	w.automateDNS()
+	for _, cr := range requests {
+		w.answered(cr, cmapi.CertificateRequestReasonIssued)
+	}
+	w.bought(len(requests))
 }
 
 // TestOrderThatWasTurnedAwayIsQueued: what certainly bought nothing is repeated by itself.

@@ -61,7 +61,19 @@ type Order struct {
 type Answer struct {
 	Certificate *regfish.Certificate
 	Err         error
+	// Row says that the certificate is a row of a list, which may lack what a read has.
+	Row bool
 }
+
+// Said is what an answer is to a purchase.
+type Said int
+
+// What an answer may be.
+const (
+	Nothing Said = iota // what its status says already
+	News                // something else
+	Unclear             // only a read of the order can tell; never so for a read
+)
 
 // Reader reads orders. A *Client lets a Poller choose between reads and lists.
 type Reader interface {
@@ -74,8 +86,8 @@ type Options struct {
 	// Connect returns a reader for a source. Its error is an answer for the orders of the
 	// source.
 	Connect func(context.Context, Source) (Reader, error)
-	// Differs reports whether an answer differs from the status of the purchase.
-	Differs func(context.Context, types.NamespacedName, Answer) bool
+	// Judge compares an answer with the status of the purchase.
+	Judge func(context.Context, types.NamespacedName, Answer) Said
 	// Wake makes the purchase be reconciled, which then takes the answer.
 	Wake func(context.Context, types.NamespacedName)
 	// Clock tells when a look is due.
@@ -102,7 +114,7 @@ type entry struct {
 	changed time.Time // when an answer differed last
 	answer  *Answer   // one that differed and that nobody has acted on yet
 	taken   *Answer   // the one that was taken last
-	lacking bool      // the last list lacked it: it is read by its id
+	lacking bool      // the last list lacked it, or too much of it: it is read by its id
 }
 
 // New returns a Poller.
@@ -341,7 +353,7 @@ func (p *Poller) postpone(e *entry, until time.Time) {
 }
 
 // list reads one list for the orders of the source, and returns those of due that it
-// lacks; nil if it came to nothing.
+// lacks or says too little of; nil if it came to nothing.
 func (p *Poller) list(ctx context.Context, c *Client, s Source, due []*entry, now time.Time) []*entry {
 	byID, shown := map[string]*entry{}, map[*entry]bool{}
 	p.mu.Lock()
@@ -353,8 +365,7 @@ func (p *Poller) list(ctx context.Context, c *Client, s Source, due []*entry, no
 	p.mu.Unlock()
 	err := c.Certificates(ctx, func(row regfish.Certificate) error {
 		if e := byID[row.ID]; e != nil && !shown[e] {
-			shown[e] = true
-			p.tell(ctx, e, Answer{Certificate: &row}, now)
+			shown[e] = p.tell(ctx, e, Answer{Certificate: &row, Row: true}, now)
 		}
 		return nil
 	})
@@ -376,20 +387,27 @@ func (p *Poller) list(ctx context.Context, c *Client, s Source, due []*entry, no
 	defer p.mu.Unlock()
 	for _, e := range byID {
 		e.lacking = !shown[e]
+		if said, there := shown[e]; there && !said {
+			e.next = now
+		}
 	}
 	return slices.DeleteFunc(due, func(e *entry) bool { return shown[e] })
 }
 
-// tell wakes the purchase if the answer differs from its status.
-func (p *Poller) tell(ctx context.Context, e *entry, a Answer, now time.Time) {
+// tell wakes the purchase if the answer is news to it, and reports whether the answer was
+// clear.
+func (p *Poller) tell(ctx context.Context, e *entry, a Answer, now time.Time) bool {
 	if regfish.KindOf(a.Err) == regfish.KindNotNow || ctx.Err() != nil {
 		p.postpone(e, now.Add(max(p.Every, regfish.RetryAfter(a.Err))))
-		return
+		return true
 	}
-	differs := p.Differs(ctx, e.Name, a)
+	said := p.Judge(ctx, e.Name, a)
+	if said == Unclear {
+		return false
+	}
 	p.plan(e, a, now)
-	if !differs {
-		return
+	if said == Nothing {
+		return true
 	}
 	p.mu.Lock()
 	e.answer = &a
@@ -398,6 +416,7 @@ func (p *Poller) tell(ctx context.Context, e *entry, a Answer, now time.Time) {
 	}
 	p.mu.Unlock()
 	p.Wake(ctx, e.Name)
+	return true
 }
 
 // plan says when the order is looked at again.

@@ -157,6 +157,34 @@ func TestAbsenceFromAListProvesNothing(t *testing.T) {
 	})
 }
 
+// A row that says too little makes its order be read, and is no news by itself. One that
+// repeats what is known costs no read.
+func TestShortRowIsAHint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(100)
+		l := follows(t, NewAccounts(DefaultLimits).Client(v))
+		l.mu.Lock()
+		l.short = true
+		l.mu.Unlock()
+		for i := range 100 {
+			l.follow(orderID(i), 100*time.Hour)
+		}
+		pass(15 * time.Minute)
+		if len(v.made("list")) == 0 || len(v.made("get")) != 0 {
+			t.Fatalf("%d lists, %d reads", len(v.made("list")), len(v.made("get")))
+		}
+		v.set(orderID(3), "issued")
+		begun := time.Now()
+		pass(12 * time.Minute)
+		if l.shows(orderID(3)) != "issued" || l.wakes() != 1 || len(v.made("get")) == 0 || l.toldAt(orderID(3)).Sub(begun) > 10*time.Minute {
+			t.Errorf("%q after %s, %d woken, %d reads", l.shows(orderID(3)), l.toldAt(orderID(3)).Sub(begun), l.wakes(), len(v.made("get")))
+		}
+		if reads := len(v.made("get")); reads > 3 {
+			t.Errorf("%d reads for one order", reads)
+		}
+	})
+}
+
 // A wake-up that came to nothing is made up for: what counts is what the status shows,
 // not what was said last time.
 func TestLostWakesHeal(t *testing.T) {

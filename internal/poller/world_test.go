@@ -181,6 +181,8 @@ type ledger struct {
 	shown map[types.NamespacedName]string
 	told  map[types.NamespacedName]time.Time
 	woken int
+	// short says that rows of a list only hint at news.
+	short bool
 	// lost says that wake-ups come to nothing.
 	lost bool
 	// unconnected is why the source cannot be read.
@@ -200,10 +202,16 @@ func follows(t *testing.T, c *Client) *ledger {
 			defer l.mu.Unlock()
 			return c, l.unconnected
 		},
-		Differs: func(_ context.Context, name types.NamespacedName, a Answer) bool {
+		Judge: func(_ context.Context, name types.NamespacedName, a Answer) Said {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			return l.shown[name] != said(a)
+			switch {
+			case l.shown[name] == said(a):
+				return Nothing
+			case a.Row && l.short:
+				return Unclear
+			}
+			return News
 		},
 		Wake: func(_ context.Context, name types.NamespacedName) {
 			a := l.Take(name)

@@ -104,19 +104,29 @@ func (r *Reconciler) follow(ctx context.Context, p *v1alpha1.RegfishPurchase) (*
 	return r.poller.Look(ctx, name)
 }
 
-// differs reports whether the answer says something that the status of the purchase does
-// not. What cannot be told now is told by the next look.
-func (r *Reconciler) differs(ctx context.Context, name types.NamespacedName, a poller.Answer) bool {
+// judge compares an answer with the status of the purchase. What cannot be told now is
+// told by the next look.
+func (r *Reconciler) judge(ctx context.Context, name types.NamespacedName, a poller.Answer) poller.Said {
 	var p v1alpha1.RegfishPurchase
 	if err := r.Client.Get(ctx, name, &p); err != nil || p.Spec.CertificateID == "" || purchase.Resting(&p) {
-		return false
+		return poller.Nothing
+	}
+	if a.Row && a.Certificate != nil {
+		if short, same := purchase.Compare(&p, *a.Certificate); short && same {
+			return poller.Nothing
+		} else if short {
+			return poller.Unclear
+		}
 	}
 	o, err := r.observation(ctx, &p, &a)
 	if err != nil {
 		log.FromContext(ctx).V(1).Info("an order could not be looked at", "purchase", p.Name, "reason", err.Error())
-		return false
+		return poller.Nothing
 	}
-	return purchase.TellsOfReissue(&p, o.Vendor) || !equality.Semantic.DeepEqual(p.Status, purchase.Observe(&p, o))
+	if purchase.TellsOfReissue(&p, o.Vendor) || !equality.Semantic.DeepEqual(p.Status, purchase.Observe(&p, o)) {
+		return poller.News
+	}
+	return poller.Nothing
 }
 
 // observeUnplaced finds out what there is to know about a purchase whose id is not

@@ -86,7 +86,7 @@ type Reconciler struct {
 // itself, when it is called.
 func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o, woken: make(chan event.GenericEvent)}
-	r.poller = poller.New(poller.Options{Connect: func(ctx context.Context, s poller.Source) (poller.Reader, error) { return r.connect(ctx, s) }, Differs: r.differs, Wake: r.wake, Clock: o.Clock, Every: o.Look})
+	r.poller = poller.New(poller.Options{Connect: func(ctx context.Context, s poller.Source) (poller.Reader, error) { return r.connect(ctx, s) }, Judge: r.judge, Wake: r.wake, Clock: o.Clock, Every: o.Look})
 	return r
 }
 

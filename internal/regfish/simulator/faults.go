@@ -87,6 +87,7 @@ const FaultApexAdded FaultKind = "ApexAdded"
 const (
 	FaultListLag       FaultKind = "ListLag"       // orders younger than Delay are missing
 	FaultFirstPageOnly FaultKind = "FirstPageOnly" // all but the first Rows are missing
+	FaultShortRows     FaultKind = "ShortRows"     // rows have neither validation, reissue nor dates
 )
 
 // Faults on download.
@@ -119,7 +120,7 @@ var (
 		EndpointOrder:   append([]FaultKind{FaultApexAdded}, certFault...),
 		EndpointReissue: append([]FaultKind{FaultNoReissue}, certFault...),
 		EndpointGet:     append([]FaultKind{FaultNoReissue}, certFault...),
-		EndpointList:    append([]FaultKind{FaultListLag, FaultFirstPageOnly}, certFault...),
+		EndpointList:    append([]FaultKind{FaultListLag, FaultFirstPageOnly, FaultShortRows}, certFault...),
 		EndpointDownload: {
 			FaultNotReady, FaultWrongKey, FaultWrongNames, FaultForeignName, FaultOldCertificate, FaultExpired, FaultNotYetValid,
 			FaultCALeaf, FaultSelfSigned, FaultBrokenChain, FaultLeafOnly, FaultLeafLast, FaultWithRoot, FaultTruncated, FaultHuge,

@@ -383,6 +383,13 @@ func TestListFaults(t *testing.T) {
 	if got := ids(); len(got) != 2 {
 		t.Errorf("the whole list has %q", got)
 	}
+	v.InjectFault(simulator.Fault{Endpoint: simulator.EndpointList, Kind: simulator.FaultShortRows})
+	if short := v.list(t)[0]; short.Validation != nil || short.ID != recent.ID {
+		t.Errorf("a short row of %s is %+v", recent.ID, short)
+	}
+	if whole := v.list(t)[0]; whole.Validation == nil {
+		t.Errorf("a whole row is %+v", whole)
+	}
 }
 
 func TestDeliveryFaults(t *testing.T) {

@@ -127,6 +127,9 @@ func (v *certificateView) rewrite(faults []Fault) {
 	if has(faults, FaultNoID) {
 		v.ID = ""
 	}
+	if has(faults, FaultShortRows) {
+		v.Validation, v.Reissue, v.issuedView = nil, nil, nil
+	}
 	if has(faults, FaultProductSpelling) {
 		v.Product = strings.ToUpper(v.Product)
 	}
