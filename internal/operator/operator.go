@@ -322,7 +322,7 @@ func issuerOptions(o Options, writer client.Client, resolver *credentials.Resolv
 			if err != nil {
 				return nil, err
 			}
-			return c, nil
+			return c.Checks(), nil
 		},
 	}
 }

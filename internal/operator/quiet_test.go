@@ -148,7 +148,13 @@ func (h *hands) restart() {
 	}
 	check := issuer.Options{
 		Client: h.CountingClient, Ledger: ledger, Clock: h.clock,
-		Connect: func(ctx context.Context, i v1alpha1.Issuer) (issuer.Vendor, error) { return resolver.Client(ctx, i) },
+		Connect: func(ctx context.Context, i v1alpha1.Issuer) (issuer.Vendor, error) {
+			c, err := resolver.Client(ctx, i)
+			if err != nil {
+				return nil, err
+			}
+			return c.Checks(), nil
+		},
 	}
 	h.issuers, h.clusterIssuers = issuer.New(v1alpha1.KindIssuer, check), issuer.New(v1alpha1.KindClusterIssuer, check)
 	h.requests = request.New(request.Options{Client: h.CountingClient, Clock: h.clock})

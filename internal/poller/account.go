@@ -46,6 +46,17 @@ type account struct {
 	budget float64   // bytes that polls may spend on lists
 	filled time.Time // when budget was brought up to date
 	used   time.Time
+
+	products      *shared[[]regfish.Product]
+	organizations *shared[[]regfish.Organization]
+	listable      *shared[struct{}]
+}
+
+func newAccount(endpoint string, l Limits, now time.Time) *account {
+	return &account{
+		gate: newGate(endpoint, l), filled: now,
+		products: newShared[[]regfish.Product](), organizations: newShared[[]regfish.Organization](), listable: newShared[struct{}](),
+	}
 }
 
 // NewAccounts returns accounts with these limits each.
@@ -63,7 +74,7 @@ func (a *Accounts) of(endpoint, fingerprint string) *account {
 	if !ok {
 		// Keys are rotated, and nobody says when one is not used any more.
 		maps.DeleteFunc(a.all, func(_ accountKey, old *account) bool { return now.Sub(old.used) > forgetAfter })
-		found = &account{gate: newGate(endpoint, a.limits), filled: now}
+		found = newAccount(endpoint, a.limits, now)
 		a.all[key] = found
 	}
 	found.used = now
@@ -125,7 +136,7 @@ func (a *Accounts) Client(v Vendor) *Client {
 		c.lists[i].busy = make(chan struct{}, 1)
 	}
 	if a == nil {
-		c.account = &account{gate: newGate(v.Endpoint(), Limits{})}
+		c.account = newAccount(v.Endpoint(), Limits{}, time.Now())
 	} else {
 		c.account = a.of(v.Endpoint(), v.Fingerprint())
 	}

@@ -145,6 +145,10 @@ func (v *vendor) Certificates(ctx context.Context, each func(regfish.Certificate
 	return err
 }
 
+func (v *vendor) MayList(ctx context.Context) error {
+	return v.Certificates(ctx, func(regfish.Certificate) error { return nil })
+}
+
 func (v *vendor) Certificate(ctx context.Context, id string) (c regfish.Certificate, err error) {
 	v.read(simulator.EndpointGet, id, func() { c, err = v.Client.Certificate(ctx, id) })
 	return c, err

@@ -30,13 +30,10 @@ type Findings struct {
 // Vendor is what the check needs of the API client.
 type Vendor interface {
 	Products(ctx context.Context) ([]regfish.Product, error)
-	Certificates(ctx context.Context, each func(regfish.Certificate) error) error
+	// MayList returns nil if the key may list the certificates of the account.
+	MayList(ctx context.Context) error
 	Organizations(ctx context.Context) ([]regfish.Organization, error)
 }
-
-// errFirstRow ends the listing of the account: that it begins shows what the
-// check wants to know, and an account may be large.
-var errFirstRow = errors.New("one row is enough")
 
 // check asks the vendor, cheaply, whether the key is good, may list, and has the
 // products and the organization. An error is the API server's and says nothing about the issuer.
@@ -53,8 +50,7 @@ func check(ctx context.Context, connect func(context.Context, v1alpha1.Issuer) (
 	if err != nil {
 		return found(issuer, err, "read the product catalogue")
 	}
-	err = vendor.Certificates(ctx, func(regfish.Certificate) error { return errFirstRow })
-	if err != nil && !errors.Is(err, errFirstRow) {
+	if err := vendor.MayList(ctx); err != nil {
 		return found(issuer, err, "list certificates")
 	}
 	f := inCatalogue(issuer, products)

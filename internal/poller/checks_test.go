@@ -1,0 +1,82 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package poller
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/regfish/regfish-issuer/internal/regfish"
+)
+
+// A thousand issuers of one key are checked with a few calls, also at once, and a key that
+// does not work any more is noticed.
+func TestChecksAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(10_000)
+		accounts := NewAccounts(DefaultLimits)
+		var work sync.WaitGroup
+		check := func(want error) {
+			// Each issuer may have a client of its own.
+			c := accounts.Client(v).Checks()
+			for _, read := range []func() error{
+				func() error { _, err := c.Products(t.Context()); return err },
+				func() error { _, err := c.Organizations(t.Context()); return err },
+				func() error { return c.MayList(t.Context()) },
+			} {
+				if err := read(); !errors.Is(err, want) && (err == nil) != (want == nil) {
+					t.Errorf("a check came to %v, want %v", err, want)
+				}
+			}
+		}
+		for i := range 1000 {
+			work.Go(func() {
+				nap(time.Duration(i%2) * time.Second)
+				check(nil)
+			})
+		}
+		work.Wait()
+		figure(t, "calls-for-checks-of-1000-issuers", float64(len(v.made(""))), 6)
+		refused := &regfish.Error{Op: "list", Kind: regfish.KindUnauthorized, Status: 401}
+		v.fails(func(string) error { return refused })
+		pass(sharedFor)
+		check(refused)
+		v.fails(nil)
+		pass(sharedFor)
+		check(nil)
+	})
+}
+
+// What was said to a check is not said to anybody who reads the account, and one that was
+// held back is no answer.
+func TestChecksAreForChecksOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(3)
+		c := NewAccounts(DefaultLimits).Client(v)
+		if err := c.Checks().MayList(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		rows := 0
+		if err := c.Certificates(t.Context(), func(regfish.Certificate) error { rows++; return nil }); err != nil || rows != 3 {
+			t.Errorf("%d rows after a check, %v", rows, err)
+		}
+		pass(sharedFor)
+		v.fails(func(op string) error {
+			return &regfish.Error{Op: op, Kind: regfish.KindTooMany, Status: 429, RetryAfter: time.Minute}
+		})
+		_ = c.Checks().MayList(t.Context())
+		v.fails(nil)
+		pass(sharedFor)
+		if err := c.Checks().MayList(t.Context()); regfish.KindOf(err) != regfish.KindNotNow {
+			t.Errorf("within Retry-After a check came to %v", err)
+		}
+		pass(time.Minute)
+		if err := c.Checks().MayList(t.Context()); err != nil {
+			t.Errorf("after Retry-After a check came to %v: what was held back was kept for an answer", err)
+		}
+	})
+}
