@@ -431,6 +431,15 @@ func TestLineage(t *testing.T) {
 			reason: "the issuer's owner wants it so", purchases: year(1, forRequestKeyA(t), issuedAt(noon.Add(-time.Second))), want: buys,
 			given: owner(certificateOf(0), never, func(f *Facts) { f.Asked = noon }),
 		},
+		"reissues the same key that is due again after a reissue of it was not taken": {
+			reason: "Issued turned True again, and nobody waited for what is due", want: reissues(1), says: "is due",
+			purchases: year(140, forRequestKeyA(t), reissuedFor(t, keyA, "r1", time.Hour, answeredWith(v1alpha1.OutcomeNotSent, 0)), issuedAt(noon.Add(-time.Minute))),
+			given:     owner(certificateOf(0), func(f *Facts) { f.Asked = noon.Add(-2 * time.Hour) }),
+		},
+		"delivers a reissue that was issued after the request was made again where nothing is reused": {
+			reason: "it followed that until then", want: delivers, purchases: year(30, reissuedFor(t, keyA, "r0", time.Hour, finished(v1alpha1.ReissueIssued))),
+			given: owner(certificateOf(0), never, func(f *Facts) { f.Asked = noon.Add(-time.Hour) }),
+		},
 		"delivers what a later attempt bought for the request where nothing is reused": {
 			reason: "it is its own", want: delivers, given: owner(certificateOf(0), never),
 			purchases: year(1, forRequestKeyA(t), func(p *v1alpha1.RegfishPurchase) {

@@ -209,19 +209,27 @@ func boughtForKey(f Facts, p *v1alpha1.RegfishPurchase) (Decision, bool) {
 		return Decision{}, false
 	case !issued(p):
 		return Decision{Step: StepFollow, Purchase: p, Reason: reason, Message: what, LookAgain: wait}, true
-	case held(p) || own || f.awaited(p) || (f.Want.Reuse != v1alpha1.ReusePolicyNever && fresh(f, p.Status.NotBefore, p.Status.NotAfter)):
+	case held(p) || own || f.awaited(p, r) || (f.Want.Reuse != v1alpha1.ReusePolicyNever && fresh(f, p.Status.NotBefore, p.Status.NotAfter)):
 		return Decision{Step: StepDeliver, Purchase: p, Reason: reason, Message: what}, true
 	}
 	return Decision{}, false
 }
 
-// awaited reports whether the certificate of p was on its way when the request was made: it
-// is what the request has waited for. Otherwise one that was made again meanwhile would be
-// bought for once more.
-func (f Facts) awaited(p *v1alpha1.RegfishPurchase) bool {
+// awaited reports whether the certificate of p, which the reissue made if there is one, was
+// on its way when the request was made: it is what the request has waited for. Otherwise one
+// that was made again meanwhile would be bought for once more. A reissue that came to nothing
+// turns Issued to True again, and leaves a certificate that nobody waited for.
+func (f Facts) awaited(p *v1alpha1.RegfishPurchase, r *v1alpha1.Reissue) bool {
+	var came time.Time
 	c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionIssued)
+	switch {
+	case r != nil && r.End != nil:
+		came = r.End.Time.Time
+	case r == nil && c != nil && len(p.Spec.Reissues) == 0:
+		came = c.LastTransitionTime.Time
+	}
 	runOut := p.Status.NotAfter != nil && !f.Now.Before(p.Status.NotAfter.Time)
-	return c != nil && !f.Asked.IsZero() && !c.LastTransitionTime.Time.Before(f.Asked) && !runOut
+	return !came.IsZero() && !f.Asked.IsZero() && !came.Before(f.Asked) && !runOut
 }
 
 // sameOrder reports whether the order that p records is the one that w would place.
