@@ -43,6 +43,9 @@ type wanted struct {
 	key, number int
 	forgotten   bool
 	failures    int
+	// renewed is how often it was due, and issued the number of the request whose
+	// certificate is in use.
+	renewed, issued int
 }
 
 func (a *wanted) request() types.NamespacedName {
@@ -117,6 +120,8 @@ func (w *world) ask(a *wanted) {
 		return
 	}
 	key := keyOf(cr.Spec.Request)
+	w.lineage.asks[key] = a
+	w.asked = append(w.asked, w.slots[0].calls)
 	w.lives[key] = append(w.lives[key], life{uid: cr.UID, from: time.Now()})
 	before := cr.DeepCopy()
 	cmutil.SetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionApproved, cmmeta.ConditionTrue, "cert-manager.io", "approved")
@@ -176,6 +181,10 @@ func (w *world) act(a action) {
 				}
 			}
 		})
+	case recreateCertificate:
+		w.recreate(a.ask)
+	case stranger:
+		w.reissueForAnother(want)
 	case otherAccount:
 		w.useKey(otherKey)
 		w.in(3*time.Hour, "the own key is back", func() { w.useKey(apiKey) })
@@ -186,6 +195,7 @@ func (w *world) act(a action) {
 // restore deletes the ledger and everything that was done for a Certificate, which asks
 // anew.
 func (w *world) restore(want *wanted) {
+	w.lineage.restored = true
 	for _, p := range w.purchases() {
 		w.must(w.store.Delete(&p))
 	}
@@ -262,7 +272,11 @@ func (w *world) resolve(_ context.Context, name string) (string, error) {
 func (w *world) certManager() {
 	for i, a := range w.asks {
 		var cr cmapi.CertificateRequest
-		if a.forgotten || a.number == 0 || a.failures > 1 || w.store.Get(a.request(), &cr) != nil {
+		if a.forgotten || a.number == 0 || w.store.Get(a.request(), &cr) != nil {
+			continue
+		}
+		w.renew(i, &cr)
+		if a.failures > 1 {
 			continue
 		}
 		again := fmt.Sprintf("cert-manager asks again for %s", a.request())

@@ -58,6 +58,7 @@ func draw(n uint64, family string) plan {
 		p.notFound = 1 + r.IntN(5)
 	}
 	p.person, p.gitOps = r.IntN(4) == 0, r.IntN(4) == 0
+	drawTerms(r, &p)
 	return p
 }
 
@@ -155,8 +156,11 @@ var dangers = map[string]func(*rand.Rand, *plan){
 	},
 	// renewal: what was bought for a key is due, and the same key is asked for again.
 	"renewal": func(_ *rand.Rand, p *plan) {
-		p.asks, p.days, p.renews, p.issueDelay = p.asks[:1], 1, true, 0
+		p.asks, p.days, p.day, p.renewals, p.again, p.issueDelay = p.asks[:1], 1, 2*time.Hour, 1, 80*time.Minute, 0
 	},
+	"reissue":  reissued,
+	"fallback": fallenBack,
+	"year":     aYear,
 	// delivery: what is delivered is not what was ordered, for a while or for good.
 	"delivery": func(r *rand.Rand, p *plan) {
 		for range 1 + r.IntN(3) {

@@ -127,7 +127,7 @@ func (w *world) open(cr *cmapi.CertificateRequest) string {
 // judge holds the vendor's ledger and the end state against what was asked for.
 func (w *world) judge() result {
 	sold, records := w.shop.Purchases(), w.purchases()
-	r := result{purchases: len(sold), steps: w.steps, record: w.record, hit: w.hit, virtual: time.Since(w.begun)}
+	r := result{purchases: len(sold), reissues: len(w.shop.Reissues()), steps: w.steps, record: w.record, asked: w.asked, hit: w.hit, virtual: time.Since(w.begun)}
 	for _, p := range records {
 		if meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld) {
 			r.held++
@@ -148,6 +148,8 @@ func (w *world) judge() result {
 	}
 	r.wrong = w.published(sold)
 	w.recorded(sold, records)
+	w.forced(sold, &r)
+	w.reissuedOnce(records, &r)
 	w.wantedThen(sold)
 	w.answered(sold)
 	w.limited(sold)
@@ -167,7 +169,7 @@ func (w *world) duplicates(sold []simulator.Purchase, records []v1alpha1.Regfish
 	for _, key := range slices.Sorted(keys(byKey)) {
 		bought := slices.DeleteFunc(byKey[key], func(s simulator.Purchase) bool {
 			// What was due may be bought again, and what the vendor took back.
-			return w.strangers[key] || w.cancelled[s.ID] || s.Time.Sub(byKey[key][0].Time) > time.Duration(s.ValidityDays)*15*time.Hour
+			return w.strangers[key] || w.cancelled[s.ID] || s.Time.Sub(byKey[key][0].Time) > w.shortest(s.ValidityDays)
 		})
 		beyond := len(bought) - 1 - w.licences[key]
 		if beyond <= 0 {

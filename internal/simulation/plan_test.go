@@ -135,7 +135,9 @@ const (
 	deleteOrder
 	// cancel has the vendor cancel an order that is pending.
 	cancel
-	lastAction = cancel
+	// recreateCertificate deletes a Certificate with its requests, and creates it again.
+	recreateCertificate
+	lastAction = recreateCertificate
 
 	// restore forgets the ledger and the orders, as a backup of an earlier time does.
 	restore actionKind = iota + 1
@@ -143,12 +145,14 @@ const (
 	console
 	// otherAccount puts the key of another account into the Secret for some hours.
 	otherAccount
+	// stranger has the certificate reissued at the console, for another key.
+	stranger
 )
 
 var actionNames = map[actionKind]string{
 	recreateSameKey: "re-create with the same key", recreateOtherKey: "re-create with another key", rekey: "re-key", forget: "delete the request",
 	deleteOrder: "delete the order", cancel: "cancel at the vendor", restore: "restore a backup from before the purchases",
-	console: "buy at the console", otherAccount: "use the key of another account",
+	recreateCertificate: "re-create the Certificate", console: "buy at the console", otherAccount: "use the key of another account", stranger: "have it reissued at the console",
 }
 
 // action happens when so many steps were made.
@@ -196,11 +200,21 @@ type plan struct {
 	person, gitOps bool
 	// outside says that the plan is outside the bound.
 	outside bool
-	// limit is the issuer's purchase limit (0: the default), and days how long what it buys
-	// is valid (0: the longest there is). renews has every Certificate ask again, with the
-	// same key, when its certificate is due.
-	limit, days int32
-	renews      bool
+	// limit is the issuer's purchase limit (0: the default), days how long what it buys is
+	// valid (0: the longest there is), contract what that pays for (0: the same), and day how
+	// long a day of these lasts (0: as long as any).
+	limit, days, contract int32
+	day                   time.Duration
+	// renewals are how often each certificate is due and asked for again, and rotates says
+	// that this is with another key.
+	renewals int
+	rotates  bool
+	// again is how long after it was handed over a certificate is asked for again (0: when it
+	// is due).
+	again time.Duration
+	// refusesReissue and refusesRenewal are with which status regfish answers them (0: it
+	// takes them), and failing how many of the reissues that it took come to nothing.
+	refusesReissue, refusesRenewal, failing int
 	// notFound is how many reads of a known id are answered with 404, and echo says that
 	// the second order is answered with the id of the first and not made.
 	notFound int

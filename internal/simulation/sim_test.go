@@ -30,8 +30,8 @@ var (
 	families = flag.Int("families", 1, "how many seeds are drawn of each family")
 	enough   = flag.Int("enough", 25, "after how many failures to stop")
 	seed     = flag.Int("seed", 0, "replay this seed")
-	family   = flag.String("family", "", "the family of that seed")
-	replayed = flag.String("faults", "", "replay these faults (replica:call:fault,...) in the run of one request")
+	family   = flag.String("family", "", "the family of that seed, or the scenario of those faults")
+	replayed = flag.String("faults", "", "replay these faults (replica:call:fault,...) in the scenario that -family names")
 	output   = flag.String("out", "", "write the totals to this file, as JSON")
 )
 
@@ -40,6 +40,8 @@ type totals struct {
 	Schedules    int     `json:"schedules"`
 	Exhaustive   int     `json:"exhaustive"`
 	Purchases    int     `json:"purchases"`
+	Reissues     int     `json:"reissues"`
+	Renewals     int     `json:"renewals"`
 	Duplicates   int     `json:"duplicates"`
 	Lost         int     `json:"lost"`
 	Wrong        int     `json:"wrong"`
@@ -73,7 +75,7 @@ type failure struct {
 func (f failure) replay() string {
 	switch {
 	case f.plan.seed == 0:
-		return fmt.Sprintf("go test ./internal/simulation -run TestReplay -v -faults=%s", strings.Trim(fmt.Sprint(f.plan.faults), "[]"))
+		return fmt.Sprintf("go test ./internal/simulation -run TestReplay -v -family=%s -faults=%q", f.plan.family, strings.Trim(fmt.Sprint(f.plan.faults), "[]"))
 	case f.plan.family != "":
 		return fmt.Sprintf("go test ./internal/simulation -run TestReplay -v -family=%s -seed=%d", f.plan.family, f.plan.seed)
 	default:
@@ -102,6 +104,8 @@ func (t *totals) add(p plan, r result) {
 		t.Exhaustive++
 	}
 	t.Purchases += r.purchases
+	t.Reissues += r.reissues
+	t.Renewals += r.renewals
 	t.Duplicates += r.duplicates
 	t.Lost += r.lost
 	t.Wrong += r.wrong
@@ -165,8 +169,8 @@ func playAll(t *testing.T, plans func(yield func(plan) bool)) {
 	for _, f := range got.failures {
 		t.Errorf("%s\n\t%s", f.replay(), strings.Join(f.violations, "\n\t"))
 	}
-	t.Logf("%d schedules, %d faults struck, %d purchases, %d duplicates, %d lost, %d wrong, %d held, %d of %d unknown outcomes resolved",
-		got.Schedules, got.faults, got.Purchases+got.OutsideBound.Purchases, got.Duplicates+got.OutsideBound.Duplicates, got.Lost+got.OutsideBound.Lost, got.Wrong+got.OutsideBound.Wrong, got.Held+got.OutsideBound.Held, got.Resolved, got.Unknown)
+	t.Logf("%d schedules, %d faults struck, %d purchases, %d reissues, %d renewals, %d duplicates, %d lost, %d wrong, %d held, %d of %d unknown outcomes resolved",
+		got.Schedules, got.faults, got.Purchases+got.OutsideBound.Purchases, got.Reissues, got.Renewals, got.Duplicates+got.OutsideBound.Duplicates, got.Lost+got.OutsideBound.Lost, got.Wrong+got.OutsideBound.Wrong, got.Held+got.OutsideBound.Held, got.Resolved, got.Unknown)
 	report(t, got)
 }
 
@@ -179,6 +183,8 @@ func report(t *testing.T, got totals) {
 	s.Schedules += got.Schedules
 	s.Exhaustive += got.Exhaustive
 	s.Purchases += got.Purchases
+	s.Reissues += got.Reissues
+	s.Renewals += got.Renewals
 	s.Duplicates += got.Duplicates
 	s.Lost += got.Lost
 	s.Wrong += got.Wrong
@@ -215,45 +221,63 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// one is the run of one request, in which faults are placed one by one.
-func one(faults ...placed) plan {
-	return plan{
-		faults: faults, hold: time.Minute,
-		asks: []ask{{namespace: "shop", name: "www", names: []string{"www.example.com"}, key: 1}},
-	}
+// scenario is a run in which faults are placed one by one, at so many calls from the last
+// request on: then it has its certificate, and what follows is the same thing again.
+type scenario struct {
+	plan
+	calls int
 }
 
-// TestExhaustive places faults at every call of the run of one request.
+// scenarios are the runs in which faults are placed, by their names.
+var scenarios = map[string]scenario{
+	"first":    {plan{}, 41},
+	"rotated":  {plan{renewals: 1, rotates: true, again: 15 * time.Minute}, 35},
+	"due":      {plan{renewals: 1, rotates: true, again: 80 * time.Minute, days: 1, day: 2 * time.Hour}, 37},
+	"extended": {plan{renewals: 1, again: 80 * time.Minute, days: 1, contract: 14, day: 2 * time.Hour}, 35},
+	"failed":   {plan{renewals: 1, rotates: true, again: 15 * time.Minute, failing: 1}, 63},
+	"refused":  {plan{renewals: 1, rotates: true, again: 15 * time.Minute, refusesReissue: 409, refusesRenewal: 409}, 84},
+}
+
+// one is the run of a scenario, of one Certificate, with the faults.
+func one(name string, faults ...placed) plan {
+	p := scenarios[name].plan
+	p.family, p.faults, p.hold = name, faults, time.Minute
+	p.asks = []ask{{namespace: "shop", name: "www", names: []string{"www.example.com"}, key: 1}}
+	return p
+}
+
+// TestExhaustive places faults at every call of the run of each scenario.
 func TestExhaustive(t *testing.T) {
-	record := run(t, one(), false, nil).record
-	if len(record) < 30 {
-		t.Fatalf("the run of one request has %d calls, too few to be one", len(record))
+	for _, name := range slices.Sorted(keys(scenarios)) {
+		t.Run(name, func(t *testing.T) {
+			whole := run(t, one(name), false, nil)
+			from := whole.asked[len(whole.asked)-1]
+			if len(whole.record) < from+scenarios[name].calls {
+				t.Fatalf("the run has %d calls after the last request, too few to be one", len(whole.record)-from)
+			}
+			record := whole.record[:from+scenarios[name].calls]
+			playAll(t, func(yield func(plan) bool) {
+				place(record, from, *depth, nil, func(faults []placed) bool { return yield(one(name, faults...)) })
+			})
+		})
 	}
-	// What comes after the certificate was handed over is the same thing again.
-	record = record[:min(len(record), served)]
-	playAll(t, func(yield func(plan) bool) {
-		place(record, *depth, nil, func(faults []placed) bool { return yield(one(faults...)) })
-	})
 }
 
-// served is the number of calls after which the one request has its certificate.
-const served = 41
-
-// place yields every placement of up to depth faults at the calls of the first replica.
-func place(record []stepKind, depth int, before []placed, yield func([]placed) bool) bool {
+// place yields every placement of up to depth faults at the calls of the first replica that
+// come from the given one on.
+func place(record []stepKind, from, depth int, before []placed, yield func([]placed) bool) bool {
 	if !yield(before) {
 		return false
 	}
 	if depth == 0 {
 		return true
 	}
-	from := 0
 	if len(before) > 0 {
 		from = before[len(before)-1].call + 1
 	}
 	for call := from; call < len(record); call++ {
 		for _, f := range record[call].possible() {
-			if !place(record, depth-1, append(slices.Clone(before), placed{0, call, f}), yield) {
+			if !place(record, from, depth-1, append(slices.Clone(before), placed{0, call, f}), yield) {
 				return false
 			}
 		}
@@ -293,7 +317,7 @@ func TestReplay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p = one(faults...)
+		p = one(cmp.Or(*family, "first"), faults...)
 	case *seed > 0:
 		p = draw(uint64(*seed), *family)
 	}

@@ -113,8 +113,10 @@ func newShop(o simulator.Options) (*shop, error) {
 
 // deliver places an order as a network does that hands it over late: to whoever sent it
 // nothing of the answer comes back.
-func (s *shop) deliver(key string, body []byte) {
-	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, endpoint+"/tls/certificate", bytes.NewReader(body))
+func (s *shop) deliver(key string, body []byte) { s.post(key, "/tls/certificate", body) }
+
+func (s *shop) post(key, path string, body []byte) {
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, endpoint+path, bytes.NewReader(body))
 	if err != nil {
 		panic(err)
 	}
@@ -174,6 +176,7 @@ func (v *vendor) read(e simulator.Endpoint, id string, do func()) {
 // Order sends an order. It can be stopped before it connects, before it is asked for the
 // last time whether it may, and between that and the first byte.
 func (v *vendor) Order(ctx context.Context, r regfish.OrderRequest, mayWrite func() error) regfish.OrderResult {
+	mayWrite = v.p.w.leaves(mayWrite, r.CSR, func() { v.p.w.orderLeaves(r) })
 	return v.send("order "+r.CommonName, mayWrite, func() { v.p.w.arriveLater(r) }, func(mayWrite func() error) regfish.OrderResult {
 		return v.Client.Order(ctx, r, mayWrite)
 	})
@@ -181,9 +184,13 @@ func (v *vendor) Order(ctx context.Context, r regfish.OrderRequest, mayWrite fun
 
 // Reissue sends a reissue, and can be stopped like an order. None arrives late.
 func (v *vendor) Reissue(ctx context.Context, id string, r regfish.ReissueRequest, mayWrite func() error) regfish.OrderResult {
-	return v.send("reissue "+id, mayWrite, nil, func(mayWrite func() error) regfish.OrderResult {
+	w := v.p.w
+	mayWrite = w.leaves(mayWrite, r.CSR, func() { w.reissueLeaves(id) })
+	result := v.send("reissue "+id, mayWrite, nil, func(mayWrite func() error) regfish.OrderResult {
 		return v.Client.Reissue(ctx, id, r, mayWrite)
 	})
+	w.reissueAnswered(r.CSR, result)
+	return result
 }
 
 func (v *vendor) send(name string, mayWrite func() error, later func(), send func(func() error) regfish.OrderResult) regfish.OrderResult {

@@ -91,6 +91,8 @@ type world struct {
 	}
 	// record has the calls of the first replica, in a run that is recorded.
 	record []stepKind
+	// asked has the number of calls that it had made when each request was made.
+	asked []int
 
 	// echo is the id that the order under way is answered with; empty: its own.
 	echo string
@@ -103,6 +105,7 @@ type world struct {
 	lives                map[string][]life
 	// given up are the keys of purchases that a person gave up.
 	givenUp map[string]bool
+	lineage lineage
 
 	events     []string
 	violations []string
@@ -127,6 +130,8 @@ type timer struct {
 type result struct {
 	violations []string
 	purchases  int
+	reissues   int
+	renewals   int
 	duplicates int
 	lost       int
 	wrong      int
@@ -137,6 +142,7 @@ type result struct {
 	hash       uint64
 	steps      int
 	record     []stepKind
+	asked      []int
 	hit        int
 	virtual    time.Duration
 }
@@ -156,7 +162,7 @@ func newWorld(p plan, verbose bool, out io.Writer) *world {
 	w := &world{
 		plan: p, verbose: verbose, out: out, scheme: scheme(), woken: make(chan struct{}, 1), dns: map[string]string{},
 		random: rand.New(rand.NewPCG(p.seed, 1)), hash: fnv.New64a(), licences: map[string]int{}, decided: map[string]string{}, begun: time.Now(),
-		cancelled: map[string]bool{}, strangers: map[string]bool{}, lives: map[string][]life{}, givenUp: map[string]bool{},
+		cancelled: map[string]bool{}, strangers: map[string]bool{}, lives: map[string][]life{}, givenUp: map[string]bool{}, lineage: newLineage(),
 	}
 	w.store = store.New(w.scheme)
 	var seed [32]byte
@@ -165,7 +171,7 @@ func newWorld(p plan, verbose bool, out io.Writer) *world {
 	}
 	var err error
 	w.shop, err = newShop(simulator.Options{
-		Keys: []string{apiKey, otherKey}, Now: time.Now, IssueDelay: p.issueDelay, Random: rand.NewChaCha8(seed), Resolver: w.resolve,
+		Keys: []string{apiKey, otherKey}, Now: time.Now, IssueDelay: p.issueDelay, ContractDays: int(p.contract), Day: p.day, Random: rand.NewChaCha8(seed), Resolver: w.resolve,
 	})
 	w.must(err)
 	for _, f := range p.rewrites {
@@ -191,10 +197,6 @@ func newWorld(p plan, verbose bool, out io.Writer) *world {
 	for i := range p.asks {
 		w.asks = append(w.asks, &wanted{ask: p.asks[i], key: p.asks[i].key})
 		w.in(p.asks[i].at, "ask", func() { w.request(i) })
-		if p.renews {
-			// Two thirds of its life, as cert-manager reckons.
-			w.in(p.asks[i].at+time.Duration(p.days)*17*time.Hour, "renew", func() { w.request(i) })
-		}
 	}
 	return w
 }
@@ -274,7 +276,7 @@ func (w *world) idle() bool {
 	if passed > 10*time.Minute && w.atRest() && (len(w.timers) == 0) {
 		return false
 	}
-	if passed > longest {
+	if passed > longest+time.Duration(w.plan.renewals)*time.Duration(w.plan.days)*24*time.Hour {
 		w.violate("no rest after %s: %s", passed, w.unrest())
 		return false
 	}

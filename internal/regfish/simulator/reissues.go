@@ -180,6 +180,23 @@ func (s *Server) settleReissue(o *order, now time.Time, resolved map[string]stri
 	}
 }
 
+// Term is what an order pays for, and what its certificate covers of it.
+type Term struct {
+	NotBefore, NotAfter time.Time // of the certificate
+	Begin, End          time.Time // of the contract
+}
+
+// Term returns the term of an order, whoever asks; false if nothing was issued on it yet.
+func (s *Server) Term(id string) (Term, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.byID[id]
+	if o == nil || o.certificate == nil {
+		return Term{}, false
+	}
+	return Term{o.certificate.NotBefore, o.certificate.NotAfter, o.begun, o.ends}, true
+}
+
 // SetContractDays changes Options.ContractDays for what is not issued yet.
 func (s *Server) SetContractDays(days int) {
 	s.mu.Lock()
