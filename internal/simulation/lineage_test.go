@@ -184,15 +184,13 @@ func (w *world) reissueForAnother(want *wanted) {
 }
 
 // leaves has something done when an order or a reissue leaves a process.
-func (w *world) leaves(mayWrite func() error, csr string, do func()) func() error {
+func (w *world) leaves(mayWrite func() error, do func()) func() error {
 	return func() error {
 		if err := mayWrite(); err != nil {
 			return err
 		}
 		w.calm()
 		do()
-		key := keyOf([]byte(csr))
-		w.lineage.left[key] = append(w.lineage.left[key], shipment{time.Now(), w.needless(key)})
 		return nil
 	}
 }
@@ -208,9 +206,11 @@ func (w *world) orderLeaves(r regfish.OrderRequest) {
 	if r.RenewalOfCertificateID != "" {
 		w.refuse(simulator.EndpointOrder, w.plan.refusesRenewal)
 	}
+	key := keyOf([]byte(r.CSR))
+	w.lineage.left[key] = append(w.lineage.left[key], shipment{time.Now(), w.needless(key)})
 }
 
-func (w *world) reissueLeaves(id string) {
+func (w *world) reissueLeaves(id string, r regfish.ReissueRequest) {
 	w.refuse(simulator.EndpointReissue, w.plan.refusesReissue)
 	if len(w.lineage.failed) >= w.plan.failing {
 		return
@@ -250,8 +250,7 @@ func (w *world) needless(key string) string {
 			continue
 		}
 		t, issued := w.shop.Term(p.ID)
-		lifetime := t.NotAfter.Sub(t.NotBefore)
-		due := !now.Add(skewed).Before(t.NotAfter.Add(-lifetime/3 - max(time.Hour, lifetime/100)))
+		due := !now.Add(skewed).Before(renewed(t.NotBefore, t.NotAfter))
 		late := t.End.Sub(now) < t.End.Sub(t.Begin)/10+skewed
 		switch {
 		case !issued:
@@ -261,6 +260,13 @@ func (w *world) needless(key string) string {
 		}
 	}
 	return ""
+}
+
+// renewed is when what lives for so long is renewed at the earliest: a margin before
+// cert-manager's own time.
+func renewed(notBefore, notAfter time.Time) time.Time {
+	lifetime := notAfter.Sub(notBefore)
+	return notAfter.Add(-lifetime/3 - max(time.Hour, lifetime/100))
 }
 
 // forced checks that nothing was bought while what was paid for served.
@@ -288,18 +294,24 @@ func (w *world) forced(sold []simulator.Purchase, r *result) {
 // reissuedOnce checks that every reissue that the vendor took is recorded, was asked for
 // once, and for a request that was there.
 func (w *world) reissuedOnce(records []v1alpha1.RegfishPurchase, r *result) {
-	before := map[string]simulator.Reissue{}
+	sold := w.shop.Purchases()
+	// What was made last of each order: what was bought for a key is as good as reissued.
+	last := map[string]simulator.Reissue{}
+	for _, s := range sold {
+		last[s.ID] = simulator.Reissue{Time: s.Time, KeyHash: s.KeyHash}
+	}
 	for _, made := range w.shop.Reissues() {
-		sold := w.shop.Purchases()[slices.IndexFunc(w.shop.Purchases(), func(s simulator.Purchase) bool { return s.ID == made.CertificateID })]
 		if w.strangers[made.KeyHash] {
 			continue
 		}
-		of := made.CertificateID + made.KeyHash
-		if first, ok := before[of]; ok && made.Time.Sub(first.Time) < w.shortest(sold.ValidityDays) && !w.lineage.failed[first.Number] {
+		of := sold[slices.IndexFunc(sold, func(s simulator.Purchase) bool { return s.ID == made.CertificateID })]
+		if before := last[of.ID]; before.KeyHash == made.KeyHash && made.Time.Before(w.dueAgain(before.Time, of.ValidityDays)) {
 			r.duplicates++
-			w.violate("reissued twice: %s was for one key, in reissues %d and %d", made.CertificateID, first.Number, made.Number)
+			w.violate("reissued twice: %s for one key, the second time as reissue %d", of.ID, made.Number)
 		}
-		before[of] = made
+		if !w.lineage.failed[made.Number] {
+			last[of.ID] = made
+		}
 		if !w.lineage.restored && !slices.ContainsFunc(records, func(p v1alpha1.RegfishPurchase) bool {
 			return p.Spec.CertificateID == made.CertificateID && slices.ContainsFunc(p.Spec.Reissues, func(r v1alpha1.Reissue) bool { return r.KeySHA256 == made.KeyHash && took(r) })
 		}) {
@@ -314,10 +326,11 @@ func (w *world) reissuedOnce(records []v1alpha1.RegfishPurchase, r *result) {
 	}
 }
 
-// shortest is how long after it was bought a certificate of so many days is due at the
-// earliest.
-func (w *world) shortest(days int) time.Duration {
-	return time.Duration(days) * cmp.Or(w.plan.day, 24*time.Hour) * 15 / 24
+// dueAgain is when a certificate of so many days that was bought then is due at the earliest.
+func (w *world) dueAgain(bought time.Time, days int) time.Time {
+	day := cmp.Or(w.plan.day, 24*time.Hour)
+	begun := bought.Add(-day / 24)
+	return renewed(begun, begun.Add(time.Duration(days)*day)).Add(-max(w.plan.skew[0].Abs(), w.plan.skew[1].Abs()))
 }
 
 // took reports whether the record says that the vendor took the reissue.

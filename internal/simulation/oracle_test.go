@@ -169,7 +169,7 @@ func (w *world) duplicates(sold []simulator.Purchase, records []v1alpha1.Regfish
 	for _, key := range slices.Sorted(keys(byKey)) {
 		bought := slices.DeleteFunc(byKey[key], func(s simulator.Purchase) bool {
 			// What was due may be bought again, and what the vendor took back.
-			return w.strangers[key] || w.cancelled[s.ID] || s.Time.Sub(byKey[key][0].Time) > w.shortest(s.ValidityDays)
+			return w.strangers[key] || w.cancelled[s.ID] || s.Time.After(w.dueAgain(byKey[key][0].Time, s.ValidityDays))
 		})
 		beyond := len(bought) - 1 - w.licences[key]
 		if beyond <= 0 {

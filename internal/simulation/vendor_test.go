@@ -176,7 +176,7 @@ func (v *vendor) read(e simulator.Endpoint, id string, do func()) {
 // Order sends an order. It can be stopped before it connects, before it is asked for the
 // last time whether it may, and between that and the first byte.
 func (v *vendor) Order(ctx context.Context, r regfish.OrderRequest, mayWrite func() error) regfish.OrderResult {
-	mayWrite = v.p.w.leaves(mayWrite, r.CSR, func() { v.p.w.orderLeaves(r) })
+	mayWrite = v.p.w.leaves(mayWrite, func() { v.p.w.orderLeaves(r) })
 	return v.send("order "+r.CommonName, mayWrite, func() { v.p.w.arriveLater(r) }, func(mayWrite func() error) regfish.OrderResult {
 		return v.Client.Order(ctx, r, mayWrite)
 	})
@@ -185,7 +185,7 @@ func (v *vendor) Order(ctx context.Context, r regfish.OrderRequest, mayWrite fun
 // Reissue sends a reissue, and can be stopped like an order. None arrives late.
 func (v *vendor) Reissue(ctx context.Context, id string, r regfish.ReissueRequest, mayWrite func() error) regfish.OrderResult {
 	w := v.p.w
-	mayWrite = w.leaves(mayWrite, r.CSR, func() { w.reissueLeaves(id) })
+	mayWrite = w.leaves(mayWrite, func() { w.reissueLeaves(id, r) })
 	result := v.send("reissue "+id, mayWrite, nil, func(mayWrite func() error) regfish.OrderResult {
 		return v.Client.Reissue(ctx, id, r, mayWrite)
 	})
