@@ -4,7 +4,9 @@
 package controller
 
 import (
+	"context"
 	"hash/fnv"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,9 +16,13 @@ import (
 // Component is the name under which events are made.
 const Component = "regfish-issuer"
 
-// RetryPause is the pause before something is done again that another writer got
-// in the way of; the cache has the other's write by then.
-const RetryPause = 250 * time.Millisecond
+const (
+	// retryPause is the pause before something is done again that another writer got
+	// in the way of; the cache has the other's write by then.
+	retryPause = 250 * time.Millisecond
+	// lastRetryPause is the longest pause of what is in vain again and again.
+	lastRetryPause = time.Minute
+)
 
 // Spread is a part of within that is as good as drawn and always the same for a name, so
 // that many objects do not ask at once and a run can be repeated.
@@ -31,7 +37,37 @@ func Spread(name string, within time.Duration) time.Duration {
 // made on an older state: it is made again, and is no error to anybody.
 func Again(err error) (reconcile.Result, error) {
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
-		return reconcile.Result{RequeueAfter: RetryPause}, nil
+		return reconcile.Result{RequeueAfter: retryPause}, nil
 	}
 	return reconcile.Result{}, err
+}
+
+// Patient returns r with a pause after Again that doubles for as long as it is in vain.
+// A cache that is behind by a minute shows the older state all that time, and what is
+// decided on it may ask the vendor before the API server refuses it. Nothing is late for
+// that: the write that was in the way wakes the object when the cache has it.
+func Patient(r reconcile.Reconciler) reconcile.Reconciler {
+	return &patient{Reconciler: r, vain: map[reconcile.Request]int{}}
+}
+
+type patient struct {
+	reconcile.Reconciler
+	mu sync.Mutex
+	// vain is how often in a row each object was to be done again.
+	vain map[reconcile.Request]int
+}
+
+func (p *patient) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	result, err := p.Reconciler.Reconcile(ctx, req)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil || result.RequeueAfter != retryPause {
+		delete(p.vain, req)
+		return result, err
+	}
+	result.RequeueAfter = min(retryPause<<p.vain[req], lastRetryPause)
+	if result.RequeueAfter < lastRetryPause {
+		p.vain[req]++
+	}
+	return result, nil
 }

@@ -57,7 +57,7 @@ func (r *Queue) Register(mgr ctrl.Manager) error {
 			DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { changed(q, queued(e.Object), false, e.Object) },
 		}).
 		WithOptions(ctrlcontroller.Options{MaxConcurrentReconciles: 1}).
-		Complete(r)
+		Complete(controller.Patient(r))
 }
 
 // Reconcile counts the queue of one issuer.

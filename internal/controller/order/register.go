@@ -38,7 +38,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.RegfishClusterIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfIssuer), builder.WithPredicates(usability)).
 		Watches(&cmapi.CertificateRequest{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(denial)).
 		WithOptions(ctrlcontroller.Options{MaxConcurrentReconciles: r.Concurrency}).
-		Complete(r)
+		Complete(controller.Patient(r))
 }
 
 // shown lets through what this controller itself wrote, once it is in the cache. A status

@@ -140,7 +140,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		}), builder.WithPredicates(controller.Shows)).
 		WatchesRawSource(source.Channel(r.woken, &handler.EnqueueRequestForObject{})).
 		WithOptions(ctrlcontroller.Options{MaxConcurrentReconciles: r.Concurrency}).
-		Complete(r)
+		Complete(controller.Patient(r))
 }
 
 // Reconcile follows one purchase.

@@ -63,7 +63,7 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 		}))).
 		Owns(&v1alpha1.RegfishOrder{}).
 		WithOptions(ctrlcontroller.Options{MaxConcurrentReconciles: r.Concurrency}).
-		Complete(r)
+		Complete(controller.Patient(r))
 }
 
 // Reconcile answers one request.
