@@ -123,12 +123,6 @@ func (c *calendar) change(change func(*cmapi.Certificate)) {
 	}
 }
 
-// loseSecret deletes the Secret, for which cert-manager makes a new key.
-func (c *calendar) loseSecret() {
-	c.t.Helper()
-	c.remove(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: "www-tls"}})
-}
-
 // force does what cmctl renew does.
 func (c *calendar) force() {
 	c.t.Helper()
@@ -181,7 +175,7 @@ func TestAYearOfOneCertificate(t *testing.T) {
 
 	before := c.current()
 	c.sleep(10 * aDay)
-	c.loseSecret()
+	c.loseSecret("www")
 	before = c.served(before)
 	c.billed("after the Secret was lost", 1, 1)
 
@@ -203,7 +197,7 @@ func TestAYearOfOneCertificate(t *testing.T) {
 
 	c.remove(c.certificate)
 	c.certificate = testenv.Certificate(c.Namespace, "www", testenv.WithIssuer(v1alpha1.KindClusterIssuer, c.cluster), testenv.WithECDSA(), testenv.WithCommonName("www.example.com"), testenv.WithDNSNames("www.example.com"))
-	c.loseSecret()
+	c.loseSecret("www")
 	c.create(c.certificate)
 	c.served(before)
 	c.billed("after the Certificate was created again", 1, 3)
@@ -232,7 +226,7 @@ func TestContractAsLongAsTheCertificate(t *testing.T) {
 	c := newCalendar(t, 0)
 	before := c.current()
 	c.sleep(20 * aDay)
-	c.loseSecret()
+	c.loseSecret("www")
 	before = c.served(before)
 	c.billed("after the Secret was lost", 1, 1)
 

@@ -5,6 +5,7 @@ package testenv
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -38,7 +39,8 @@ func writeKubeconfig(path string, config *rest.Config) error {
 	return nil
 }
 
-// Kubectl runs a kubectl command line, as an administrator, and returns what it says. The test fails if the command does.
+// Kubectl runs a command line that begins with kubectl as a document has it, in a shell and as an administrator, and
+// returns what it says. The test fails if the command does.
 func (e *Env) Kubectl(command string) string {
 	e.t.Helper()
 	assets, err := Assets()
@@ -49,11 +51,11 @@ func (e *Env) Kubectl(command string) string {
 	if err := e.plane.WriteKubeconfig(kubeconfig); err != nil {
 		e.t.Fatal(err)
 	}
-	words := strings.Fields(command)
-	if len(words) == 0 || words[0] != "kubectl" {
+	if !strings.HasPrefix(command, "kubectl ") {
 		e.t.Fatalf("%q is no command of kubectl", command)
 	}
-	cmd := exec.Command(filepath.Join(assets, words[0]), append(words[1:], "--kubeconfig", kubeconfig)...)
+	cmd := exec.Command("sh", "-e", "-c", command)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+assets+string(os.PathListSeparator)+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		e.t.Fatalf("%s: %v\n%s", command, err, out)
