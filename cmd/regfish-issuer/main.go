@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -34,7 +35,7 @@ import (
 var version = "dev"
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "regfish-issuer:", err)
 		os.Exit(1)
 	}
@@ -55,7 +56,7 @@ func run(args []string) error {
 	flags.StringVar(&o.LedgerNamespace, "ledger-namespace", os.Getenv("POD_NAMESPACE"), "namespace of the RegfishPurchases and of the leader election's Lease (default: the pod's)")
 	flags.StringVar(&o.ClusterResourceNamespace, "cluster-resource-namespace", os.Getenv("POD_NAMESPACE"), "namespace of the Secrets that RegfishClusterIssuers name (default: the pod's)")
 	flags.StringVar(&namespaces, "namespaces", "", "comma-separated namespaces whose requests are served (default: all)")
-	flags.StringVar(&endpoints, "allowed-endpoints", "https://api.regfish.com", "comma-separated endpoints that an issuer's spec.url may name")
+	flags.StringVar(&endpoints, "allowed-endpoints", "https://api.regfish.com", "comma-separated endpoints that an issuer's spec.url may name; API keys are sent nowhere else")
 	flags.StringVar(&hosts, "console-hosts", "", "comma-separated hosts whose pages may be shown as completion URLs, beside those under an endpoint's own domain")
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8443", "address of the metrics endpoint, which speaks TLS and asks the API server who may get /metrics; 0 for none")
 	flags.StringVar(&o.MetricsCertDir, "metrics-cert-dir", "", "folder with tls.crt and tls.key of the metrics endpoint (default: a certificate that is made at start and signed by nobody)")

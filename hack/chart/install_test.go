@@ -333,7 +333,7 @@ func TestNotes(t *testing.T) {
 		{"nobody set the image", "install", approver("nowhere"), nil, "NOT READY: The image is the placeholder"},
 		{"cert-manager is not there", "upgrade", image + approver("nowhere"), r.withoutCertManager, "NOT READY: cert-manager is not installed"},
 		{"the approver's account is not there", "upgrade", image + approver("nowhere"), r.withCertManager, "NOT READY: approver.subjects names the ServiceAccount cert-manager in namespace nowhere"},
-		{"all is there", "upgrade", ready, create(account), "Everything it needs was found."},
+		{"all is there", "upgrade", ready, create(account), "Each new Certificate that names the issuer is an order"},
 		{"nobody approves on purpose", "upgrade", image + "approver: {enabled: false}\n", nil, "approver-policy, or a person"},
 		{"an issuer's Secret is not there", "upgrade", ready + issuer("RegfishClusterIssuer", ""), nil, "NOT READY: RegfishClusterIssuer regfish names Secret \"regfish-api\" in namespace " + r.namespace},
 		{"the Secret has another key", "upgrade", ready + issuer("RegfishClusterIssuer", ""), create(secret), "has no key \"api-key\""},

@@ -102,7 +102,7 @@ func (f Facts) ask(holds []Decision) Decision {
 	}
 	// What is in the account is asked about last, and can be decided in more ways.
 	verbs := hold.questions[len(hold.questions)-1].verbs
-	parts := append(causes, fmt.Sprintf("A person has to decide, with the annotation %s on RegfishPurchase %s: %s.", v1alpha1.AnnotationResolve, PlanName(f.Want), verbs))
+	parts := append(causes, fmt.Sprintf("A person has to decide, and to annotate RegfishPurchase %s with %s=%s.", PlanName(f.Want), v1alpha1.AnnotationResolve, verbs))
 	hold.Message = bound(strings.Join(append(parts, advice...), " "))
 	return hold
 }
@@ -208,7 +208,7 @@ func (b *Baseline) adoptable(w Want, id string) (*Candidate, string) {
 	if c.Leaf != nil {
 		names = pki.CertificateNames(c.Leaf)
 		if sum, err := pki.KeySHA256(c.Leaf.PublicKey); err != nil || sum != w.Request.KeySHA256 {
-			return nil, fmt.Sprintf("%s was issued for another key than the request's, and this version cannot have it issued again.", id)
+			return nil, fmt.Sprintf("%s was issued for another key than the request's, so it cannot be used; purchase buys beside it.", id)
 		}
 	}
 	switch {

@@ -134,7 +134,7 @@ func duplicate(s *v1alpha1.PurchaseStatus, beside []regfish.Certificate) {
 		orders = append(orders, fmt.Sprintf("%s (%s%s)", regfish.Sanitise(c.ID, 64), regfish.Sanitise(c.Status, 32), until))
 	}
 	set(s, v1alpha1.ConditionDuplicateFound, metav1.ConditionTrue, v1alpha1.ReasonOrderAppeared, fmt.Sprintf(
-		"in the account appeared, after this purchase was begun and for its names, what no record holds and may have been bought twice: %s. Cancel it at regfish if nobody needs it; it is never used by itself.", strings.Join(orders, ", ")))
+		"after this purchase was begun, the account got for the same names what is in no record and may have been bought twice: %s. Somebody with access to the account has to cancel it there if nobody needs it; it is never used by itself.", strings.Join(orders, ", ")))
 	arrange(s.Conditions)
 }
 

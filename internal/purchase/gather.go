@@ -183,7 +183,11 @@ func (g *Gatherer) ready(issuer v1alpha1.Issuer) *IssuerProblem {
 	case c == nil || c.ObservedGeneration != issuer.GetGeneration():
 		return notReady("%s was not checked yet.", ref)
 	case c.Status != metav1.ConditionTrue:
-		return notReady("%s is not ready (%s): %s", ref, c.Reason, c.Message)
+		who := ", and its owner has to act"
+		if c.Reason == v1alpha1.ReasonEndpointUnreachable {
+			who = "" // it may come back by itself
+		}
+		return notReady("%s is not ready (%s)%s: %s", ref, c.Reason, who, c.Message)
 	case issuer.GetStatus().Ledger == nil || issuer.GetStatus().Ledger.NamespaceUID != g.LedgerUID || issuer.GetStatus().Ledger.Namespace != g.Ledger:
 		return notReady("the ledger of %s is another one than this controller's: another installation serves it, and one of the two has to be removed.", ref)
 	}

@@ -116,7 +116,10 @@ func TestFactsOfTheIssuer(t *testing.T) {
 		"a checked one": {func(*v1alpha1.RegfishClusterIssuer) {}, ""},
 		"one that is not ready": {func(i *v1alpha1.RegfishClusterIssuer) {
 			i.Status.Conditions[0].Status, i.Status.Conditions[0].Reason, i.Status.Conditions[0].Message = metav1.ConditionFalse, "KeyRejected", "bad key."
-		}, "is not ready (KeyRejected): bad key."},
+		}, "is not ready (KeyRejected), and its owner has to act: bad key."},
+		"one whose endpoint does not answer": {func(i *v1alpha1.RegfishClusterIssuer) {
+			i.Status.Conditions[0].Status, i.Status.Conditions[0].Reason, i.Status.Conditions[0].Message = metav1.ConditionFalse, "EndpointUnreachable", "no answer."
+		}, "is not ready (EndpointUnreachable): no answer."},
 		"one that was never checked":    {func(i *v1alpha1.RegfishClusterIssuer) { i.Status.Conditions = nil }, "was not checked yet"},
 		"one that changed since it was": {func(i *v1alpha1.RegfishClusterIssuer) { i.Generation = 2 }, "was not checked yet"},
 		"one that is being deleted": {func(i *v1alpha1.RegfishClusterIssuer) {

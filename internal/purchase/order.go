@@ -201,7 +201,7 @@ func published(s *v1alpha1.OrderStatus, c conditions, f OrderFacts, shown bool) 
 		more = fmt.Sprintf(", and %d more in status.dcv.records", len(mine)-1)
 	}
 	c.set(v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingDNS,
-		fmt.Sprintf("set %s %s %s in DNS%s: your DNS automation or a person has to, nothing in this cluster does (dcv.publisher: %s).",
+		fmt.Sprintf("set %s %s %s in DNS%s: your DNS automation or a person has to do it; this controller does not (dcv.publisher: %s).",
 			first.Name, first.Type, first.Value, more, f.Want.Publisher))
 }
 

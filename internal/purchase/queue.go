@@ -109,7 +109,7 @@ func limit(f Facts) (Decision, bool) {
 	}
 	d := Decision{
 		Step: StepQueue, Reason: v1alpha1.ReasonPurchaseLimitReached, LookAgain: behind,
-		Message: fmt.Sprintf("the purchase limit of %s%s (%d) has free slots, and others are before this request: renewals first, the nearest expiry before the others.", f.Want.Issuer, whose, slots.Limit),
+		Message: fmt.Sprintf("the purchase limit of %s%s (%d) has free slots, and they go to others first: to renewals, the nearest expiry before the others. This request goes on by itself.", f.Want.Issuer, whose, slots.Limit),
 	}
 	if !slots.Free() {
 		d.LookAgain = max(time.Minute, slots.Next.Sub(f.Now))

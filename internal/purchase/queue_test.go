@@ -125,7 +125,7 @@ func TestLimit(t *testing.T) {
 		"leaves free slots to those before it": {
 			reason: "otherwise whoever looks first gets them",
 			given:  func(f *Facts) { f.Slots, f.Ahead = Slots{Limit: 3, Used: 1}, Ahead{All: 2} },
-			want:   verdict{Step: StepQueue, Reason: v1alpha1.ReasonPurchaseLimitReached, LookAgain: behind}, says: "others are before this request",
+			want:   verdict{Step: StepQueue, Reason: v1alpha1.ReasonPurchaseLimitReached, LookAgain: behind}, says: "they go to others first",
 		},
 		"takes a slot that nobody before it needs": {
 			reason: "there are enough for all of them",

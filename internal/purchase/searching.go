@@ -48,7 +48,7 @@ func seek(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation
 	case o.WriterAlive:
 		set(s, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonPlacing, "the order is being sent to regfish.")
 	default:
-		set(s, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, unknownOutcome(p)+"; its account is looked at for it, nothing has to be done.")
+		set(s, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, unknownOutcome(p)+"; the account is looked at for it, and nothing has to be done.")
 	}
 }
 
@@ -88,19 +88,19 @@ func searchMessage(p *v1alpha1.RegfishPurchase, s *Search) string {
 	case s.Finding == Undecided:
 		return fmt.Sprintf(", and for 24 hours no list of the account could show that there is none: %s. %s", s.Gap, decide(p))
 	case s.Gap != "":
-		return fmt.Sprintf("; the account could not be looked at so that it counts (%s). It is looked at again by itself, and a person is asked if that goes on until %s.", s.Gap, utc(s.Blind.Add(blindFor)))
+		return fmt.Sprintf("; no list of the account could show yet whether it was placed (%s). It is looked at again by itself, and a person is asked if that goes on until %s.", s.Gap, utc(s.Blind.Add(blindFor)))
 	case len(s.Candidates) > 0:
-		return fmt.Sprintf("; order %s may be it, and the account is looked at until %s to tell (%d of %d looks done), nothing has to be done.", named(s.Candidates), utc(s.Until), min(s.Readings, looks), looks)
+		return fmt.Sprintf("; order %s may be it, and the account is looked at until %s to tell (%d of %d looks done), and nothing has to be done.", named(s.Candidates), utc(s.Until), min(s.Readings, looks), looks)
 	case s.Writer != "" && s.Counted >= looks:
 		return fmt.Sprintf("; no order is found, and it counts as never placed once %s, which sent it, is gone. Nothing has to be done; a person is asked if that takes until %s.", s.Writer, utc(s.Begun.Add(blindFor)))
 	}
-	return fmt.Sprintf("; its account is looked at until %s (%d of %d looks done), nothing has to be done.", utc(s.Until), min(s.Counted, looks), looks)
+	return fmt.Sprintf("; the account is looked at until %s (%d of %d looks done), and nothing has to be done.", utc(s.Until), min(s.Counted, looks), looks)
 }
 
 // decide says how a person decides what is to become of p.
 func decide(p *v1alpha1.RegfishPurchase) string {
-	return fmt.Sprintf("A person has to decide, with the annotation %s on RegfishPurchase %s: adopt:<id> if an order in the account is it, retry:%d to order once more, or abandon. Nothing is bought meanwhile.",
-		v1alpha1.AnnotationResolve, p.Name, lastAttempt(p).Number)
+	return fmt.Sprintf("A person has to decide, and to annotate RegfishPurchase %s with %s=adopt:<id> if an order in the account is it, retry:%d to order once more, or abandon. Nothing is bought meanwhile.",
+		p.Name, v1alpha1.AnnotationResolve, lastAttempt(p).Number)
 }
 
 // named names the candidates, not too many of them.
@@ -133,8 +133,8 @@ func nothingPlaced(a *v1alpha1.Attempt) string {
 
 // spentMessage is for a purchase whose attempts are as many as are made without asking.
 func spentMessage(p *v1alpha1.RegfishPurchase) string {
-	return fmt.Sprintf("%s. No more than %d attempts that get no answer, or %d that fail at regfish, are made without asking. A person has to decide, with the annotation %s on RegfishPurchase %s: retry:%d to order once more, or abandon.",
-		nothingPlaced(lastAttempt(p)), maxSilent, maxUnheard, v1alpha1.AnnotationResolve, p.Name, lastAttempt(p).Number)
+	return fmt.Sprintf("%s. No more than %d attempts that get no answer, or %d that fail at regfish, are made without asking. A person has to decide, and to annotate RegfishPurchase %s with %s=retry:%d to order once more, or abandon.",
+		nothingPlaced(lastAttempt(p)), maxSilent, maxUnheard, p.Name, v1alpha1.AnnotationResolve, lastAttempt(p).Number)
 }
 
 // givenUp is for a purchase that a person gave up.

@@ -285,7 +285,7 @@ func because(message, reason string) string {
 	if reason == "" {
 		return message
 	}
-	return message + " It was decided so because: " + reason
+	return message + " Why: " + reason
 }
 
 // reasonOf is the reason of Placed for an attempt that bought nothing.
@@ -349,7 +349,7 @@ func holdUnresolved(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o O
 func holdPlaced(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation, before *metav1.Condition) bool {
 	if o.NotFound {
 		set(s, v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonNotFoundAtVendor,
-			fmt.Sprintf("regfish does not know %s, which it named itself: the key in %s may belong to another account. Nothing is bought again; this clears itself once the id is found.", p.Spec.CertificateID, o.Key))
+			fmt.Sprintf("regfish does not know %s, which it named itself: the key in %s may belong to another account, and then the issuer's owner has to put a key of the right one there. Nothing is bought again; this clears itself once the id is found.", p.Spec.CertificateID, o.Key))
 		return true
 	}
 	if o.Vendor == nil && before != nil && before.Status == metav1.ConditionTrue {
@@ -496,7 +496,7 @@ func course(s *v1alpha1.PurchaseStatus, id string) string {
 	}
 	var waits []string
 	if s.DCV != nil && len(s.DCV.Records) > 0 {
-		waits = append(waits, "until the validation records of order "+regfish.Sanitise(id, 64)+" are seen in DNS")
+		waits = append(waits, "until the validation records of order "+regfish.Sanitise(id, 64)+", which your DNS automation or a person sets, are seen in DNS")
 	}
 	if s.DCV != nil && len(s.DCV.Emails) > 0 {
 		waits = append(waits, "until somebody follows the link in the mail that was sent to "+someOf(s.DCV.Emails))

@@ -286,7 +286,7 @@ func TestObserve(t *testing.T) {
 		"being sent by a process that is gone": {
 			reason: "the account is looked at", record: []change{attempted("", time.Hour)}, seen: Observation{RequestLive: true},
 			want: summary{State: v1alpha1.StateResolving, Placed: "Unknown/OutcomeUnknown", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
-			says: "the order of attempt 1, begun at 2026-06-01T11:00:00Z (the process that sent it ended before its answer was recorded); its account is looked at for it, nothing has to be done.",
+			says: "the order of attempt 1, begun at 2026-06-01T11:00:00Z (the process that sent it ended before its answer was recorded); the account is looked at for it, and nothing has to be done.",
 		},
 		"looked for, by a process that just started": {
 			reason: "it does not know yet that the other is gone, and must not take back what was found out",
@@ -366,7 +366,7 @@ func TestObserve(t *testing.T) {
 		"not found as often as is tried without asking": {
 			reason: "a vendor that makes orders later than they are looked for would be paid again and again", record: []change{unfound(time.Hour), unfound(time.Minute)}, seen: Observation{RequestLive: true},
 			want: summary{State: v1alpha1.StateHeld, Placed: "False/VendorUnavailable", Held: "True/AmbiguousOutcome", Action: nobodyActs, Issued: pendingYet},
-			says: "A person has to decide, with the annotation certmanager.regfish.com/resolve on RegfishPurchase " + theName + ": retry:2 to order once more, or abandon.",
+			says: "A person has to decide, and to annotate RegfishPurchase " + theName + " with certmanager.regfish.com/resolve=retry:2 to order once more, or abandon.",
 		},
 		"not found, and its request is gone": {
 			reason: "it was never placed and never will be", record: []change{unfound(time.Hour), unfound(time.Minute)}, seen: Observation{},

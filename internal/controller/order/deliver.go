@@ -60,7 +60,7 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	if !purchase.Usable(now) {
 		// What the vendor says has changed since the purchase was looked at: the
 		// ledger is told, and the next decision is made on that.
-		return &purchase.Delivery{Later: "regfish does not say issued any more."}, pause, r.tell(ctx, p, now)
+		return &purchase.Delivery{Later: "regfish does not say any more that the certificate is issued; it goes on being asked."}, pause, r.tell(ctx, p, now)
 	}
 	delivery, err := vendor.Download(ctx, p.Spec.CertificateID)
 	switch kind := regfish.KindOf(err); {
@@ -147,7 +147,7 @@ func (r *Reconciler) publish(ctx context.Context, in *input, b *pki.Bundle) erro
 	before := in.request.DeepCopy()
 	cr := in.request.DeepCopy()
 	cr.Status.Certificate, cr.Status.CA = b.Certificate, b.CA
-	cmutil.SetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "the certificate was bought at regfish and verified.")
+	cmutil.SetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "regfish issued the certificate, and it was verified.")
 	// What the order says now does not reach a request that is answered.
 	const action = cmapi.CertificateRequestConditionType(v1alpha1.ConditionActionRequired)
 	if c := cmutil.GetCertificateRequestCondition(cr, action); c != nil && c.Status == cmmeta.ConditionTrue {
