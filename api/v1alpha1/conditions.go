@@ -32,7 +32,7 @@ const (
 	// StateValidating surfaces while regfish waits for the validation records.
 	StateValidating State = "Validating"
 	// StateProcessing surfaces while regfish or the certificate authority works
-	// and nothing has to be done, and while the certificate is fetched.
+	// and nobody has to act, and while the certificate is fetched.
 	StateProcessing State = "Processing"
 	// StateIssued surfaces when the certificate was issued.
 	StateIssued State = "Issued"

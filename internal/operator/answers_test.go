@@ -76,7 +76,7 @@ func TestEveryAnswerToAnOrder(t *testing.T) {
 			name:   "500 without an order",
 			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 500, Message: "Unexpected error"},
 			result: v1alpha1.OutcomeUnknown, status: 500, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nothing has to be done", "HTTP 500", "Unexpected error"},
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nobody has to act", "HTTP 500", "Unexpected error"},
 		},
 		{
 			name:  "502 after the order was made",
@@ -94,7 +94,7 @@ func TestEveryAnswerToAnOrder(t *testing.T) {
 			name:   "405",
 			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 405, Message: "Method not allowed"},
 			result: v1alpha1.OutcomeUnknown, status: 405, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nothing has to be done", "HTTP 405"},
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nobody has to act", "HTTP 405"},
 		},
 		{
 			name:   "422",
@@ -112,13 +112,13 @@ func TestEveryAnswerToAnOrder(t *testing.T) {
 			name:   "503",
 			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 503, Message: "Service unavailable"},
 			result: v1alpha1.OutcomeUnknown, status: 503, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nothing has to be done", "HTTP 503"},
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nobody has to act", "HTTP 503"},
 		},
 		{
 			name:   "200 that says it was no success",
 			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 200, Message: "Something went wrong"},
 			result: v1alpha1.OutcomeUnknown, status: 200, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nothing has to be done", "Something went wrong"},
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nobody has to act", "Something went wrong"},
 		},
 		{
 			name:  "200 with a web page",
@@ -130,13 +130,13 @@ func TestEveryAnswerToAnOrder(t *testing.T) {
 			name:   "400 of a proxy, without the vendor's words",
 			fault:  simulator.Fault{Kind: simulator.FaultHTML, Status: 400},
 			result: v1alpha1.OutcomeUnknown, status: 400, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nothing has to be done", "HTTP 400"},
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nobody has to act", "HTTP 400"},
 		},
 		{
 			name:   "302",
 			fault:  simulator.Fault{Kind: simulator.FaultStatus, Status: 302},
 			result: v1alpha1.OutcomeUnknown, status: 302, state: v1alpha1.StateResolving, placed: "Unknown/OutcomeUnknown", held: "False/NotHeld",
-			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nothing has to be done", "HTTP 302"},
+			issuer: v1alpha1.ReasonChecked, request: cmapi.CertificateRequestReasonPending, says: []string{"regfish may or may not have taken the order of attempt 1", "nobody has to act", "HTTP 302"},
 		},
 		// Last: what it asks for holds for all that is called with the key.
 		{

@@ -416,8 +416,11 @@ func (f Facts) overdue(p *v1alpha1.RegfishPurchase, begun time.Time) bool {
 // pay is what a request gets that nothing else serves: what a certificate in the lineage is
 // renewed by, if one can be, else a new one.
 func (f Facts) pay() Decision {
-	d := Decision{Step: StepBuy, Reason: v1alpha1.ReasonPlacing, Message: "no purchase of this Certificate can be used, so a new certificate is ordered."}
-	if f.Want.Reuse == v1alpha1.ReusePolicyNever && len(f.lineage()) > 0 {
+	d := Decision{Step: StepBuy, Reason: v1alpha1.ReasonPlacing, Message: "nothing that was bought for this Certificate can be used, so a new certificate is ordered."}
+	switch {
+	case len(f.lineage()) == 0:
+		d.Message = "nothing was bought for this Certificate yet, so a certificate is ordered."
+	case f.Want.Reuse == v1alpha1.ReusePolicyNever:
 		d.Message = fmt.Sprintf("spec.reusePolicy of %s is Never, so a new certificate is ordered.", f.Want.Issuer)
 	}
 	all := f.sources()

@@ -201,7 +201,7 @@ func reissueInDoubt(p *v1alpha1.RegfishPurchase, r *v1alpha1.Reissue) string {
 	if r.Outcome != nil {
 		why = strings.TrimSuffix(r.Outcome.Message, ".")
 	}
-	return fmt.Sprintf("regfish may or may not have taken reissue %d of %s, begun at %s (%s); the certificate is read until it shows, nothing has to be done, and the certificate before it stands.", r.Number, p.Spec.CertificateID, utc(r.Time.Time), why)
+	return fmt.Sprintf("regfish may or may not have taken reissue %d of %s, begun at %s (%s); the certificate is read until it shows, nobody has to act, and the certificate before it stands.", r.Number, p.Spec.CertificateID, utc(r.Time.Time), why)
 }
 
 // reissueCourse is what a reissue that is under way waits for.
@@ -212,7 +212,7 @@ func reissueCourse(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, r *v
 	of := fmt.Sprintf("reissue %d of %s", r.Number, p.Spec.CertificateID)
 	switch {
 	case s.DCV != nil && len(s.DCV.Records) > 0:
-		return "waits until the validation records of " + of + " are seen in DNS."
+		return "waits until the validation records of " + of + " are seen in DNS; DNS automation, or a person, sets them."
 	case s.DCV != nil && len(s.DCV.Emails) > 0:
 		return "waits until somebody follows the link in the mail that was sent to " + someOf(s.DCV.Emails) + "."
 	}

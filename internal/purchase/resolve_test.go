@@ -143,7 +143,7 @@ func TestSearchSays(t *testing.T) {
 		says   []string
 		not    string
 	}{
-		"looks that go on":                 {change(func(s *Search) { s.Finding = Searching }), []string{"the order of attempt 1", "the account is looked at until 2026-06-01T12:30:00Z (2 of 3 looks done), and nothing has to be done."}, "A person"},
+		"looks that go on":                 {change(func(s *Search) { s.Finding = Searching }), []string{"the order of attempt 1", "the account is looked at until 2026-06-01T12:30:00Z (2 of 3 looks done), and nobody has to act."}, "A person"},
 		"looks that do not count":          {change(func(s *Search) { s.Finding, s.Gap = Searching, "the list lacks C7, which the ledger holds" }), []string{"(the list lacks C7, which the ledger holds)", "a person is asked if that goes on until 2026-06-02T12:00:00Z"}, ""},
 		"a writer that is there":           {change(func(s *Search) { s.Finding, s.Counted, s.Writer = Searching, 3, "pod regfish-issuer/regfish-issuer-0" }), []string{"once pod regfish-issuer/regfish-issuer-0, which sent it, is gone", "until 2026-06-02T12:00:00Z"}, ""},
 		"an order that does not fit":       {change(func(s *Search) { s.Finding, s.Candidates = Searching, many[:1] }), []string{"order ID0000 (pending) may be it", "until 2026-06-01T12:30:00Z to tell (2 of 3 looks done)"}, "A person"},

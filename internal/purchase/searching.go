@@ -48,7 +48,7 @@ func seek(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, o Observation
 	case o.WriterAlive:
 		set(s, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonPlacing, "the order is being sent to regfish.")
 	default:
-		set(s, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, unknownOutcome(p)+"; the account is looked at for it, and nothing has to be done.")
+		set(s, v1alpha1.ConditionPlaced, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, unknownOutcome(p)+"; the account is looked at for it, and nobody has to act.")
 	}
 }
 
@@ -90,11 +90,11 @@ func searchMessage(p *v1alpha1.RegfishPurchase, s *Search) string {
 	case s.Gap != "":
 		return fmt.Sprintf("; no list of the account could show yet whether it was placed (%s). It is looked at again by itself, and a person is asked if that goes on until %s.", s.Gap, utc(s.Blind.Add(blindFor)))
 	case len(s.Candidates) > 0:
-		return fmt.Sprintf("; order %s may be it, and the account is looked at until %s to tell (%d of %d looks done), and nothing has to be done.", named(s.Candidates), utc(s.Until), min(s.Readings, looks), looks)
+		return fmt.Sprintf("; order %s may be it, and the account is looked at until %s to tell (%d of %d looks done), and nobody has to act.", named(s.Candidates), utc(s.Until), min(s.Readings, looks), looks)
 	case s.Writer != "" && s.Counted >= looks:
 		return fmt.Sprintf("; no order is found, and it counts as never placed once %s, which sent it, is gone. Nothing has to be done; a person is asked if that takes until %s.", s.Writer, utc(s.Begun.Add(blindFor)))
 	}
-	return fmt.Sprintf("; the account is looked at until %s (%d of %d looks done), and nothing has to be done.", utc(s.Until), min(s.Counted, looks), looks)
+	return fmt.Sprintf("; the account is looked at until %s (%d of %d looks done), and nobody has to act.", utc(s.Until), min(s.Counted, looks), looks)
 }
 
 // decide says how a person decides what is to become of p.

@@ -88,7 +88,7 @@ func TestObserve(t *testing.T) {
 	}{
 		// What the vendor says.
 		"pending": {
-			reason: "nothing has to be done", record: open, seen: answer(regfish.StatusPending),
+			reason: "nobody has to act", record: open, seen: answer(regfish.StatusPending),
 			want: summary{State: v1alpha1.StateProcessing, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: pendingYet},
 			says: "waits for regfish",
 		},
@@ -286,7 +286,7 @@ func TestObserve(t *testing.T) {
 		"being sent by a process that is gone": {
 			reason: "the account is looked at", record: []change{attempted("", time.Hour)}, seen: Observation{RequestLive: true},
 			want: summary{State: v1alpha1.StateResolving, Placed: "Unknown/OutcomeUnknown", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
-			says: "the order of attempt 1, begun at 2026-06-01T11:00:00Z (the process that sent it ended before its answer was recorded); the account is looked at for it, and nothing has to be done.",
+			says: "the order of attempt 1, begun at 2026-06-01T11:00:00Z (the process that sent it ended before its answer was recorded); the account is looked at for it, and nobody has to act.",
 		},
 		"looked for, by a process that just started": {
 			reason: "it does not know yet that the other is gone, and must not take back what was found out",
