@@ -212,7 +212,7 @@ func reissueCourse(s *v1alpha1.PurchaseStatus, p *v1alpha1.RegfishPurchase, r *v
 	of := fmt.Sprintf("reissue %d of %s", r.Number, p.Spec.CertificateID)
 	switch {
 	case s.DCV != nil && len(s.DCV.Records) > 0:
-		return "waits until the validation records of " + of + " are seen in DNS; DNS automation, or a person, sets them."
+		return "waits until the validation records of " + of + ", which your DNS automation or a person sets, are seen in DNS."
 	case s.DCV != nil && len(s.DCV.Emails) > 0:
 		return "waits until somebody follows the link in the mail that was sent to " + someOf(s.DCV.Emails) + "."
 	}
