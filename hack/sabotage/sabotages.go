@@ -26,9 +26,13 @@ const (
 	plan       = "internal/purchase/plan.go"
 	look       = "internal/purchase/look.go"
 	match      = "internal/purchase/match.go"
+	record     = "internal/purchase/record.go"
 	evidence   = "internal/purchase/evidence.go"
 	observe    = "internal/controller/purchase/observe.go"
 	deliver    = "internal/controller/order/deliver.go"
+	reissuing  = "internal/purchase/reissuing.go"
+	reissue    = "internal/purchase/reissue.go"
+	lineage    = "internal/purchase/lineage.go"
 	clientFile = "internal/regfish/order.go"
 )
 
@@ -129,6 +133,32 @@ var sabotages = []sabotage{
 		old: "readable, reissue, early, limit, unclaimed,\n	}",
 		new: "readable, reissue, early, limit,\n	}",
 	}).named("ignore unclaimed ids in the baseline"),
+	family("reissue", "lost:", "20", edit{file: reissuing,
+		old: "	if err := s.Client.Patch(ctx, p, client.MergeFromWithOptions(d.Purchase, client.MergeFromWithOptimisticLock{})); err != nil {",
+		new: "	if err := client.IgnoreNotFound(ctx.Err()); err != nil {",
+	}).named("leave out the intent of a reissue"),
+	family("reissue", "lost:", "20", edit{file: reissue,
+		old: "	return r.Outcome.Result != v1alpha1.OutcomeRejected && r.Outcome.Result != v1alpha1.OutcomeNotSent\n",
+		new: "	return r.Outcome.Result == v1alpha1.OutcomeAccepted\n",
+	}).named("count a reissue whose answer was lost as refused"),
+	family("reissue", "needless:", "20", edit{file: plan,
+		old: "readable, reissue, early, limit, unclaimed,\n	}",
+		new: "readable, early, limit, unclaimed,\n	}",
+	}).named("buy where a reissue would serve"),
+	family("year", "wrong:", "20", edit{file: reissuing,
+		old: "	if pki.CertificateSHA256(leaf) == open.Source.SHA256 || (open.Source.SHA256 == \"\" && sameDates) {\n		return \"\", nil\n	}\n",
+		new: "",
+	}, edit{file: deliver,
+		old: ", NotThis: purchase.Replaced(p, in.facts.Want)}",
+		new: "}",
+	}).named("hand out the certificate that is being reissued"),
+	family("fallback", "duplicate:", "150", edit{file: lineage,
+		old: "a.Outcome.Result == v1alpha1.OutcomeRejected &&\n		(a.Outcome.HTTPStatus == 404 || a.Outcome.HTTPStatus == 409)",
+		new: "(a.Outcome.HTTPStatus == 404 || a.Outcome.HTTPStatus == 409 || a.Outcome.HTTPStatus == 503)",
+	}, edit{file: record,
+		old: "	if slices.ContainsFunc(p.Spec.Attempts, unresolved) {",
+		new: "	if slices.ContainsFunc(p.Spec.Attempts, unresolved) && !sourceRefused(p) {",
+	}).named("take the 5xx of a renewal for a refusal"),
 	{
 		// The network of the simulation does not reset streams; the tests of the client do.
 		name: "Go's default transport", pkg: "./internal/regfish", test: "^TestOrderIsSentOnceToAServerThatResetsStreams$", notices: "orders arrived over",

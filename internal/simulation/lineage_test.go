@@ -83,12 +83,12 @@ func reissued(r *rand.Rand, p *plan) {
 // fallenBack: what is paid for cannot be reissued, and perhaps not renewed either.
 func fallenBack(r *rand.Rand, p *plan) {
 	reissued(r, p)
-	p.renewals = 1
+	p.asks, p.renewals = p.asks[:1], 1
 	if p.refusesReissue = pick(r, 0, 400, 404, 409, 422); p.refusesReissue == 0 {
 		p.failing = 3
 	}
-	p.refusesRenewal = pick(r, 0, 404, 409)
-	p.atOrder = []fault{none, pick(r, none, crashBefore, crashAfter), pick(r, none, requestLost, replyLost, crashAfter, errorAfter), pick(r, none, replyLost)}
+	p.refusesRenewal, p.listLag = pick(r, 0, 404, 409), pick(r, 0, 25*time.Minute)
+	p.atOrder = []fault{none, pick(r, none, none, crashBefore, crashAfter), pick(r, none, requestLost, replyLost, crashAfter, errorAfter), pick(r, none, replyLost)}
 }
 
 // aYear: certificates are due again and again, until their contract is over and beyond.
@@ -175,12 +175,22 @@ func (w *world) reissueForAnother(want *wanted) {
 		w.must(err)
 		w.shop.post(apiKey, "/tls/certificate/"+p.ID+"/reissue", body)
 		w.in(2*time.Hour, "the reissue of the console is cancelled", func() {
-			if made := w.shop.Reissues(); len(made) > 0 && made[len(made)-1].KeyHash == keyOf(csr) {
+			if w.lastReissue(p.ID).KeyHash == keyOf(csr) {
 				_ = w.shop.FailReissue(p.ID)
 			}
 		})
 		return
 	}
+}
+
+// lastReissue is the last one of an order that the vendor took.
+func (w *world) lastReissue(id string) (last simulator.Reissue) {
+	for _, made := range w.shop.Reissues() {
+		if made.CertificateID == id {
+			last = made
+		}
+	}
+	return last
 }
 
 // leaves has something done when an order or a reissue leaves a process.
@@ -217,8 +227,7 @@ func (w *world) reissueLeaves(id string, r regfish.ReissueRequest) {
 	}
 	// Before the DNS automation looks.
 	w.in(2*time.Second, "the authority refuses the reissue", func() {
-		if made := w.shop.Reissues(); w.shop.FailReissue(id) == nil {
-			last := made[len(made)-1]
+		if last := w.lastReissue(id); w.shop.FailReissue(id) == nil {
 			w.lineage.failed[last.Number], w.lineage.fallen[last.KeyHash] = true, true
 		}
 	})
