@@ -111,6 +111,10 @@ const (
 	// ReasonRejected surfaces when regfish refused the order for what is in it.
 	// Placed is False.
 	ReasonRejected = "Rejected"
+	// ReasonOverrideRefused surfaces when an annotation of the request asks for what the
+	// issuer does not allow, or for what cannot be used; the message names the annotation
+	// and what to do. Placed is False.
+	ReasonOverrideRefused = "OverrideRefused"
 	// ReasonPurchaseLimitReached surfaces when the issuer's purchaseLimit is used
 	// up; the message says when the next slot is free. Placed is False.
 	ReasonPurchaseLimitReached = "PurchaseLimitReached"
@@ -281,6 +285,10 @@ const (
 	// AnnotationTakeover on an issuer names, by their UIDs, the ledger's namespace and
 	// the clusters whose purchases this cluster takes over.
 	AnnotationTakeover = Group + "/takeover"
+	// AnnotationSourceCertificateID on a Certificate, and on the requests that cert-manager
+	// makes for it, names a certificate of the account that is to be used, where the
+	// issuer's allowedOverrides has SourceCertificateID.
+	AnnotationSourceCertificateID = Group + "/source-certificate-id"
 )
 
 // The labels of purchases are for people: nothing reads them. The labels of the

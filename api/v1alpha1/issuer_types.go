@@ -42,6 +42,14 @@ const (
 	ReusePolicyNever ReusePolicy = "Never"
 )
 
+// Override is something of an order that the annotations of a request may decide.
+// +kubebuilder:validation:Enum=SourceCertificateID
+type Override string
+
+// OverrideSourceCertificateID lets the annotation source-certificate-id of a Certificate
+// name a certificate of the account that is reissued for it instead of a first order.
+const OverrideSourceCertificateID Override = "SourceCertificateID"
+
 // SecretKeyReference names one key of a Secret. It has no namespace: a
 // RegfishIssuer reads Secrets of its own namespace, a RegfishClusterIssuer those
 // of the controller's cluster resource namespace, and nothing else.
@@ -188,6 +196,14 @@ type IssuerSpec struct {
 	// +optional
 	// +default="Auto"
 	ReusePolicy ReusePolicy `json:"reusePolicy,omitempty"`
+
+	// allowedOverrides are what the annotations of a Certificate may decide; none without
+	// it. SourceCertificateID: certmanager.regfish.com/source-certificate-id names a
+	// certificate of the account, bought elsewhere, that is used instead of a first order.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=4
+	AllowedOverrides []Override `json:"allowedOverrides,omitempty"`
 }
 
 // Product is what the vendor's catalogue says about a product.

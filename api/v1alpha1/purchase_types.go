@@ -433,11 +433,12 @@ type Takeover struct {
 
 // PurchaseSpec records what was decided, what was sent and how it ended. It
 // survives a backup that drops status.
-// +kubebuilder:validation:XValidation:rule="self.recordVersion == oldSelf.recordVersion && self.namesHash == oldSelf.namesHash && self.number == oldSelf.number && self.endpoint == oldSelf.endpoint && self.issuerRef == oldSelf.issuerRef && self.beneficiary == oldSelf.beneficiary && self.action == oldSelf.action && self.sku == oldSelf.sku && self.commonName == oldSelf.commonName && self.dnsNames == oldSelf.dnsNames && self.request == oldSelf.request && self.dcvMethod == oldSelf.dcvMethod && self.validityDays == oldSelf.validityDays",message="a purchase is immutable but for what became of it"
+// +kubebuilder:validation:XValidation:rule="self.recordVersion == oldSelf.recordVersion && self.namesHash == oldSelf.namesHash && self.number == oldSelf.number && self.endpoint == oldSelf.endpoint && self.issuerRef == oldSelf.issuerRef && self.beneficiary == oldSelf.beneficiary && self.action == oldSelf.action && self.sku == oldSelf.sku && self.commonName == oldSelf.commonName && self.dnsNames == oldSelf.dnsNames && self.dcvMethod == oldSelf.dcvMethod && self.validityDays == oldSelf.validityDays",message="a purchase is immutable but for what became of it"
 // +kubebuilder:validation:XValidation:rule="has(self.planUID) == has(oldSelf.planUID) && (!has(self.planUID) || self.planUID == oldSelf.planUID)",message="planUID is immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.abandonTime) || (has(self.abandonTime) && self.abandonTime == oldSelf.abandonTime)",message="abandonTime is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.takeovers) || (has(self.takeovers) && oldSelf.takeovers.all(o, self.takeovers.exists(n, n.number == o.number)))",message="takeovers are only added"
 // +kubebuilder:validation:XValidation:rule="has(self.dcvEmails) == has(oldSelf.dcvEmails) && (!has(self.dcvEmails) || self.dcvEmails == oldSelf.dcvEmails) && has(self.organizationID) == has(oldSelf.organizationID) && (!has(self.organizationID) || self.organizationID == oldSelf.organizationID)",message="dcvEmails and organizationID are immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.request) == has(oldSelf.request) && (!has(self.request) || self.request == oldSelf.request)",message="request is immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.certificateID) || (has(self.certificateID) && self.certificateID == oldSelf.certificateID)",message="certificateID is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.attempts) || (has(self.attempts) && oldSelf.attempts.all(o, self.attempts.exists(n, n.number == o.number)))",message="attempts are only added"
 // +kubebuilder:validation:XValidation:rule="has(self.sourceCertificateID) == has(oldSelf.sourceCertificateID) && (!has(self.sourceCertificateID) || self.sourceCertificateID == oldSelf.sourceCertificateID) && has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason)",message="sourceCertificateID and reason are immutable"
@@ -510,10 +511,11 @@ type PurchaseSpec struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	DNSNames []string `json:"dnsNames"`
 
-	// request is the certificate signing request, PEM.
-	// +required
+	// request is the certificate signing request, PEM; empty in an Import of a certificate
+	// that was issued for a key of somebody else, which is reissued before it is handed out.
+	// +optional
 	// +kubebuilder:validation:MaxLength=65536
-	Request []byte `json:"request"`
+	Request []byte `json:"request,omitempty"`
 
 	// dcvMethod that the order asks for.
 	// +required

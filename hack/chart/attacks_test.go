@@ -414,12 +414,18 @@ func TestDeputy(t *testing.T) {
 		cr.Annotations = map[string]string{}
 		maps.Copy(cr.Annotations, map[string]string{
 			v1alpha1.Group + "/sku": "SecureSitePro", v1alpha1.Group + "/validity-days": "1", v1alpha1.Group + "/organization-id": "1",
-			v1alpha1.Group + "/source-certificate-id": "ABCDEFGHJKMNP", v1alpha1.Group + "/url": thief.URL, resolve: "purchase",
-			v1alpha1.Group + "/takeover": "yes",
+			v1alpha1.Group + "/url": thief.URL, resolve: "purchase", v1alpha1.Group + "/takeover": "yes",
 		})
 		cr.Labels = map[string]string{v1alpha1.LabelIssuerName: "other", v1alpha1.LabelNamespace: "other", "team": "shop"}
 	}, testenv.WithIssuer(v1alpha1.KindClusterIssuer, issuerName))
 	testenv.Approve(t, w.Client, overriding)
+
+	// The one annotation that an issuer can allow, and this one does not.
+	sourced := ask(w.Namespace, "sourced", func(cr *cmapi.CertificateRequest) {
+		cr.Annotations = map[string]string{v1alpha1.AnnotationSourceCertificateID: "ABCDEFGHJKMNP"}
+	}, testenv.WithIssuer(v1alpha1.KindClusterIssuer, issuerName))
+	testenv.Approve(t, w.Client, sourced)
+	w.order("sourced", "is refused", inState(v1alpha1.StateFailed))
 
 	// What follows was asked for after all of that, so all of that was looked at.
 	w.order("overriding", "is validating", inState(v1alpha1.StateValidating))

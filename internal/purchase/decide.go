@@ -117,7 +117,7 @@ func (r *Resolver) adopt(ctx context.Context, p *v1alpha1.RegfishPurchase, id st
 	}
 	switch {
 	case disproves(p, leaf), disproved(p, id):
-		return nil, void("%s was issued for another key than that of the purchase's signing request.", id), nil
+		return nil, void("%s was issued for another key than that of the purchase's signing request, so it is not its order: abandon the purchase first, and adopt it on the plan of the next request, which has it reissued.", id), nil
 	case !fits(p, names):
 		return nil, void("the names of %s are not those of the purchase.", id), nil
 	}

@@ -453,6 +453,62 @@ func TestAdoptOnAPlanImports(t *testing.T) {
 	}
 }
 
+// One that was issued for another key is imported, too, if it can be issued for the
+// request's.
+func TestAdoptOnAPlanHasItReissued(t *testing.T) {
+	begin, end := noon.Add(-days(10)), noon.Add(days(189))
+	for name, tt := range map[string]struct {
+		change func(*regfish.Certificate)
+		void   string
+	}{
+		"paid for": {change: func(*regfish.Certificate) {}},
+		"not offered for a reissue": {
+			change: func(c *regfish.Certificate) { c.ReissueSupported = false },
+			void:   "X1 was issued for another key than the request's, and cannot be reissued for that: regfish offers no reissue.",
+		},
+		"about to end": {
+			change: func(c *regfish.Certificate) { c.ContractValidUntil, c.ValidUntil = new(noon.Add(days(2))), new(noon.Add(days(2))) },
+			void:   "its contract ends at 2026-06-03T12:00:00Z, and the certificate at 2026-06-03T12:00:00Z.",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cr := shopWWW(t)
+			w := newWorld(t, readyIssuer(50), cr)
+			row := sold("X1", begin, end)
+			tt.change(&row)
+			w.vendor.account = []regfish.Certificate{row}
+			w.vendor.pem = map[string][]byte{"X1": certificatePEM(leaf(t, keyB, begin, end, "www.example.com"))}
+			s := w.spender("one", none)
+			hold := w.spend(s, cr)
+			facts, _, err := s.Facts(t.Context(), nil, cr, preflighted(t, keyA, "www.example.com"), noon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan := New(facts.Want, ledger, 0)
+			plan.UID = "plan-1"
+			annotated("adopt:X1")(plan)
+			w.create(plan)
+			plan.Status = PlanStatus(plan.Status, hold)
+			if err := w.api.Status().Update(t.Context(), plan); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				d := w.spend(s, cr)
+				if tt.void == "" && d.Step != StepWait || !strings.Contains(d.Void, tt.void) || (tt.void == "") != (d.Void == "") {
+					t.Errorf("step %d (%s), void %q", d.Step, d.Message, d.Void)
+				}
+			}
+			all := w.purchases()
+			if w.vendor.sent() != 0 || (tt.void == "") != (len(all) == 2) {
+				t.Errorf("%d orders, %v", w.vendor.sent(), describe(all))
+			}
+			if len(all) == 2 && (all[1].Spec.CertificateID != "X1" || len(all[1].Spec.Request) > 0 || all[1].Spec.PlanUID != "plan-1") {
+				t.Errorf("%v", describe(all))
+			}
+		})
+	}
+}
+
 func TestTakeOver(t *testing.T) {
 	p := record(t, 1, placed("C1", time.Hour))
 	p.Spec.Attempts[0].ClusterUID = "there"

@@ -184,8 +184,8 @@ func (l *licence) overrule(f Facts, hold Decision) (Decision, bool) {
 	case f.Baseline == nil:
 		return Decision{Step: StepBuy, Licence: l.plan, Reason: v1alpha1.ReasonPlacing, Message: fmt.Sprintf("a person decided to use %s, which regfish is asked about.", l.id)}, true
 	default:
-		c, why := f.Baseline.adoptable(f.Want, l.id)
-		if c != nil {
+		c, why := f.adoptable(l.id)
+		if why == "" {
 			return Decision{Step: StepImport, Candidate: c, Licence: l.plan, Reason: v1alpha1.ReasonAdopted, Message: fmt.Sprintf("a person decided to use %s.", l.id)}, true
 		}
 		hold.Void = why
@@ -193,9 +193,11 @@ func (l *licence) overrule(f Facts, hold Decision) (Decision, bool) {
 	return hold, true
 }
 
-// adoptable returns the certificate of the account that a person wants to be used, or
-// why it cannot be.
-func (b *Baseline) adoptable(w Want, id string) (*Candidate, string) {
+// adoptable returns the certificate of the account with the id, nil if none is unclaimed,
+// and why the request cannot be served by it, as it is or by a reissue for its key; empty
+// if it can.
+func (f Facts) adoptable(id string) (*Candidate, string) {
+	b, w := f.Baseline, f.Want
 	i := slices.IndexFunc(b.Unclaimed, func(c Candidate) bool { return c.Certificate.ID == id })
 	switch {
 	case i < 0 && slices.Contains(b.IDs, id):
@@ -207,19 +209,31 @@ func (b *Baseline) adoptable(w Want, id string) (*Candidate, string) {
 	names := c.Certificate.Names()
 	if c.Leaf != nil {
 		names = pki.CertificateNames(c.Leaf)
-		if sum, err := pki.KeySHA256(c.Leaf.PublicKey); err != nil || sum != w.Request.KeySHA256 {
-			return nil, fmt.Sprintf("%s was issued for another key than the request's, so it cannot be used; purchase buys beside it.", id)
-		}
 	}
 	switch {
 	case c.Of != "":
-		return nil, fmt.Sprintf("%s may be the order of RegfishPurchase %s, and that has to be known first.", id, c.Of)
+		return c, fmt.Sprintf("%s may be the order of RegfishPurchase %s, and that has to be known first.", id, c.Of)
 	case ended(c.Certificate):
-		return nil, fmt.Sprintf("regfish says that %s is %s.", id, regfish.Sanitise(c.Certificate.Status, 32))
+		return c, fmt.Sprintf("regfish says that %s is %s.", id, regfish.Sanitise(c.Certificate.Status, 32))
+	case revoked(c.Certificate):
+		return c, fmt.Sprintf("regfish says that %s is revoked.", id)
 	case !pki.Covers(names, w.Request.DNSNames) || len(pki.Foreign(names, w.Request.DNSNames)) > 0:
-		return nil, fmt.Sprintf("the names of %s are not those of the request.", id)
+		return c, fmt.Sprintf("the names of %s are not those of the request.", id)
+	case c.forOtherKey(w):
+		if why := f.unfitToReissue(c.Certificate); why != "" {
+			return c, fmt.Sprintf("%s was issued for another key than the request's, and cannot be reissued for that: %s.", id, why)
+		}
 	}
 	return c, ""
+}
+
+// forOtherKey reports whether the certificate was issued for another key than that of w.
+func (c *Candidate) forOtherKey(w Want) bool {
+	if c.Leaf == nil {
+		return false
+	}
+	sum, err := pki.KeySHA256(c.Leaf.PublicKey)
+	return err != nil || sum != w.Request.KeySHA256
 }
 
 // foreign reports whether a person saw the id in the account and had another certificate

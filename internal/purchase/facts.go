@@ -36,6 +36,9 @@ type Want struct {
 	Publisher v1alpha1.DCVPublisher
 	// Reuse says whether what is paid for is used again.
 	Reuse v1alpha1.ReusePolicy
+	// Source is the certificate of the account that the request asks to be used instead of a
+	// first order; empty if it asks for none.
+	Source string
 	// Labels of the request, copied onto the purchase for people.
 	Labels map[string]string
 }
@@ -63,6 +66,9 @@ type Facts struct {
 	Cluster types.UID
 	// Issuer is why the issuer cannot be used; nil if it can.
 	Issuer *IssuerProblem
+	// Override is why an annotation of the request cannot be followed; empty if there is
+	// nothing to refuse.
+	Override string
 	// Slots is the use of the issuer's purchase limit.
 	Slots Slots
 	// InNamespace is the use of what the request's namespace may take of it; nil if that

@@ -79,6 +79,9 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 		f.Purchases, err = g.ofBeneficiary(ctx, reader, f.Want)
 		return f, issuer, errors.Join(err, g.complete(ctx, reader, cached == nil, cr, &f))
 	}
+	if f.Override, err = g.override(ctx, cr, issuer, &f.Want); err != nil {
+		return Facts{}, nil, err
+	}
 	if f.Purchases, err = g.list(ctx, reader, client.MatchingFields{FieldNamesHash: f.Want.NamesHash()}); err != nil {
 		return Facts{}, nil, err
 	}
@@ -316,8 +319,9 @@ func Preflight(cr *cmapi.CertificateRequest) (*pki.Request, []pki.Problem) {
 }
 
 // baseline asks the account for everything that shares a name with w, and reads
-// what of it no purchase holds.
-func (g *Gatherer) baseline(ctx context.Context, vendor Vendor, cr *cmapi.CertificateRequest, w Want) (*Baseline, error) {
+// what of it no purchase holds. A row may lack what decides whether the certificate that
+// somebody named can be used, so that one is read by its id.
+func (g *Gatherer) baseline(ctx context.Context, vendor Vendor, cr *cmapi.CertificateRequest, w Want, named string) (*Baseline, error) {
 	b := &Baseline{}
 	names := pki.ExactNames("", w.Request.DNSNames)
 	var sharing []regfish.Certificate
@@ -330,7 +334,7 @@ func (g *Gatherer) baseline(ctx context.Context, vendor Vendor, cr *cmapi.Certif
 		return nil, fmt.Errorf("list the account: %w", err)
 	}
 	for _, c := range sharing {
-		if len(c.Names()) == 0 {
+		if len(c.Names()) == 0 || c.ID == named {
 			// A row without names says nothing about its names; the id does.
 			whole, err := vendor.Certificate(ctx, c.ID)
 			if err != nil {

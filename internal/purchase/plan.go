@@ -100,7 +100,7 @@ const (
 // decide at that time is asked at once, so that one decision can cover it.
 func Plan(f Facts) Decision {
 	rules := []func(Facts) (Decision, bool){
-		sameKey, otherCluster, unreadableRecord, oneOrderAtATime, waitForLineage, endpointChanged, bounds, issuerReady, readable, reissue, early, limit, unclaimed,
+		sameKey, overrideRefused, otherCluster, unreadableRecord, oneOrderAtATime, waitForLineage, endpointChanged, bounds, issuerReady, readable, reissue, early, override, limit, unclaimed,
 	}
 	var holds []Decision
 	next := f.pay()

@@ -121,7 +121,7 @@ func (s *Spender) Spend(ctx context.Context, name types.NamespacedName, uid type
 	if d.Step == StepReissue {
 		return s.reissue(ctx, vendor, issuer, facts, d)
 	}
-	if facts.Baseline, err = s.baseline(ctx, vendor, cr, facts.Want); err != nil {
+	if facts.Baseline, err = s.baseline(ctx, vendor, cr, facts.Want, facts.named()); err != nil {
 		if regfish.KindOf(err) == regfish.KindNone {
 			return Decision{}, nil, err
 		}
@@ -439,8 +439,11 @@ func (s *Spender) create(ctx context.Context, facts Facts, d Decision, attempt *
 	if d.Step == StepImport {
 		p.Spec.Action = v1alpha1.ActionImport
 		p.Spec.CertificateID = d.Candidate.Certificate.ID
-		if d.Candidate.Earlier != nil {
+		switch {
+		case d.Candidate.Earlier != nil:
 			p.Spec.Request = d.Candidate.Earlier
+		case d.Candidate.forOtherKey(facts.Want):
+			p.Spec.Request = nil
 		}
 	}
 	if attempt != nil {

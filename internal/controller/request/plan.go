@@ -102,6 +102,8 @@ func mirror(o *v1alpha1.RegfishOrder) answer {
 	}
 	if o.Status.State == v1alpha1.StateFailed {
 		a.reason = cmapi.CertificateRequestReasonFailed
+		placed := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionPlaced)
+		a.invalid = placed != nil && placed.Reason == v1alpha1.ReasonOverrideRefused
 	}
 	if c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionActionRequired); c != nil {
 		a.action = c
