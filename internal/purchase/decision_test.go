@@ -344,7 +344,7 @@ func TestPlanAfterADecision(t *testing.T) {
 			reason: "one more was licensed", purchases: one(unfound(3*time.Hour), unfound(2*time.Hour), released, unfound(time.Hour)), want: stops,
 		},
 		"asks again after one more that failed at regfish": {
-			reason: "one more was licensed", purchases: one(attempted(v1alpha1.OutcomeUnknown, 2*time.Hour), released, failedAtRegfish(time.Hour)),
+			reason: "one more was licensed", purchases: one(attempted(v1alpha1.OutcomeUnknown, 8*time.Hour), released, failedAtRegfish(7*time.Hour)),
 			want: verdict{Step: StepRetry, Purchase: 1, Reason: v1alpha1.ReasonPlacing},
 		},
 		"follows one more whose outcome is unknown": {

@@ -244,6 +244,9 @@ func sameOrder(p *v1alpha1.RegfishPurchase, w Want) bool {
 func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 	last := lastAttempt(p)
 	pause := backOff(len(p.Spec.Attempts))
+	if _, all := unheardOf(p); all >= maxSilent {
+		pause = apart
+	}
 	for _, rule := range []func(Facts) (Decision, bool){unreadableRecord, endpointChanged, issuerReady} {
 		if d, ok := rule(f); ok {
 			if d.Purchase == nil {

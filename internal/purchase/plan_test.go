@@ -342,7 +342,17 @@ func TestPlan(t *testing.T) {
 		},
 		"tries again after four that failed at regfish": {
 			reason:    "the vendor itself has dealt with them",
-			purchases: one(failedAtRegfish(5*time.Hour), failedAtRegfish(4*time.Hour), failedAtRegfish(3*time.Hour), failedAtRegfish(2*time.Hour)),
+			purchases: one(failedAtRegfish(20*time.Hour), failedAtRegfish(19*time.Hour), failedAtRegfish(13*time.Hour), failedAtRegfish(7*time.Hour)),
+			want:      verdict{Step: StepRetry, Purchase: 1, Reason: v1alpha1.ReasonPlacing},
+		},
+		"waits for hours after two that failed at regfish": {
+			reason:    "if both were made late after all, both show before a third one is bought",
+			purchases: one(failedAtRegfish(4*time.Hour), failedAtRegfish(3*time.Hour)),
+			want:      verdict{Step: StepQueue, Purchase: 1, Reason: v1alpha1.ReasonVendorUnavailable, LookAgain: 3 * time.Hour},
+		},
+		"does not wait for hours after one": {
+			reason:    "another one is all that can be made too much",
+			purchases: one(failedAtRegfish(time.Hour)),
 			want:      verdict{Step: StepRetry, Purchase: 1, Reason: v1alpha1.ReasonPlacing},
 		},
 		"asks a person after five that failed at regfish": {

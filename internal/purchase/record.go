@@ -156,15 +156,23 @@ func unheard(a v1alpha1.Attempt) bool {
 // license another one. Each of them was looked for and not found, and yet each may have
 // been placed by a vendor that makes an order later than it can be looked for. An error
 // in the vendor's own words says that the order has been dealt with, so more of those
-// may follow each other.
+// may follow each other, over a day: apart is how long after the end of a second one the
+// next is made, so that what was made late shows before a third order does the same.
 const (
 	maxSilent  = 2
 	maxUnheard = 5
+	apart      = 6 * time.Hour
 )
 
 // spent reports whether the attempts of p are as many as are made without asking.
 func spent(p *v1alpha1.RegfishPurchase) bool {
-	silent, all := 0, 0
+	silent, all := unheardOf(p)
+	return silent >= maxSilent || all >= maxUnheard
+}
+
+// unheardOf counts the attempts of p whose outcome was unknown since a person licensed one,
+// and those among them to which nobody answered.
+func unheardOf(p *v1alpha1.RegfishPurchase) (silent, all int) {
 	for _, a := range inOrder(p.Spec.Attempts) {
 		if unheard(a) {
 			all++
@@ -177,7 +185,7 @@ func spent(p *v1alpha1.RegfishPurchase) bool {
 			silent, all = min(silent, maxSilent-1), min(all, maxUnheard-1)
 		}
 	}
-	return silent >= maxSilent || all >= maxUnheard
+	return silent, all
 }
 
 // inOrder returns the attempts by their numbers.

@@ -207,6 +207,12 @@ var dangers = map[string]func(*rand.Rand, *plan){
 		p.atOrder = []fault{pick(r, none, pick(r, unheard...)), pick(r, none, pick(r, unheard...))}
 		p.faults = drawFaults(r, r.IntN(5), 40*(1+len(p.asks)))
 	},
+	// errors: the same, and the vendor makes every order and says that it failed.
+	"errors": func(r *rand.Rand, p *plan) {
+		p.outside, p.random = true, false
+		p.asks, p.listLag = p.asks[:1], pick(r, 45*time.Minute, 2*time.Hour, 5*time.Hour)
+		p.atOrder = []fault{errorAfter, errorAfter, errorAfter, errorAfter, errorAfter}
+	},
 }
 
 func drawAsk(r *rand.Rand, before []ask) ask {

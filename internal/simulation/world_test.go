@@ -96,9 +96,8 @@ type world struct {
 
 	// echo is the id that the order under way is answered with; empty: its own.
 	echo string
-	// orders is how many were sent, and answeredErrors how many of those the vendor took
-	// and answered with an error in its own words.
-	orders, answeredErrors int
+	// orders is how many were sent.
+	orders int
 	// cancelled are the ids that were cancelled at the vendor, strangers the keys that
 	// somebody else ordered for, and lives when there was a request for a key.
 	cancelled, strangers map[string]bool
@@ -553,7 +552,6 @@ func (w *world) strike(e simulator.Endpoint, f fault) {
 	case replyLost:
 		strike.AfterCommit = true
 	case errorAfter:
-		w.answeredErrors++
 		strike.Kind, strike.Status, strike.AfterCommit = simulator.FaultStatus, 503, true
 	default:
 		return
