@@ -9,7 +9,9 @@ import (
 )
 
 // RecordVersion is the version of purchase records that this controller writes
-// and understands. A record of another version is held, never reinterpreted.
+// and understands. A record of another version is held, never reinterpreted. A field that
+// is added to an attempt or a reissue needs a new version: a patch replaces a whole list,
+// and an older controller would drop it. Other fields that it does not know it leaves alone.
 const RecordVersion int32 = 1
 
 // The actions that a purchase can stand for.

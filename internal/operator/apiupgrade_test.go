@@ -188,13 +188,7 @@ func (l *lasting) looked() {
 func TestAPIUpgradedWhileOrdersWait(t *testing.T) {
 	l := newLasting(t)
 	now := shipped(t)
-	t.Cleanup(func() {
-		for _, crd := range now {
-			if err := l.store(context.Background(), crd); err != nil {
-				t.Errorf("restore %s: %v", crd.GetName(), err)
-			}
-		}
-	})
+	l.restoreShapes()
 	columns := func(version map[string]any, change func([]any) []any) {
 		version["additionalPrinterColumns"] = change(version["additionalPrinterColumns"].([]any))
 	}
