@@ -293,6 +293,33 @@ func TestOrderThatAppearsLateIsReported(t *testing.T) {
 	}
 }
 
+// TestFollowedOrderThatNobodyWants: an order whose answer was lost is followed until its key
+// proves whose it is, and that never comes once nobody publishes its records. Its purchase
+// says who can end that, and who waits for it is told to look there.
+func TestFollowedOrderThatNobodyWants(t *testing.T) {
+	clock := &testenv.Clock{}
+	w := newWorldOf(t, simulator.Options{Now: clock.Now})
+	w.vendor.SetIssueDelay(24 * time.Hour)
+	w.vendor.InjectFault(simulator.Fault{Endpoint: simulator.EndpointOrder, Kind: simulator.FaultDrop, AfterCommit: true})
+	w.run(func(o *operator.Options) { o.Clock = clock })
+	cr := w.request("www", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+	w.order("www", "shows the records of what is followed", func(o *v1alpha1.RegfishOrder) bool { return o.Status.DCV != nil && len(o.Status.DCV.Records) > 0 })
+	w.remove(cr)
+	w.request("other", testenv.WithECDSA(), testenv.WithDNSNames("www.example.com"))
+	w.order("other", "waits for it", func(o *v1alpha1.RegfishOrder) bool {
+		return placed(v1alpha1.ReasonWaitingForPurchase)(o) && strings.Contains(o.Status.Message, "Its message says who has to act")
+	})
+	clock.Advance(2 * time.Hour)
+	id := w.vendor.Purchases()[0].ID
+	p := w.only("says who has to act", func(p *v1alpha1.RegfishPurchase) bool {
+		return strings.HasPrefix(p.Status.Message, "order "+id+" may be this purchase's, no request wants it any more")
+	})
+	if !strings.Contains(p.Status.Message, "cancel it at regfish") || !strings.Contains(p.Status.Message, "abandon") || p.Status.State == v1alpha1.StateHeld {
+		t.Errorf("%s: %s", p.Status.State, p.Status.Message)
+	}
+	w.bought(1)
+}
+
 // TestOrderInFlightIsNotLookedFor: however long regfish takes, the process that sent the
 // order waits for its answer.
 func TestOrderInFlightIsNotLookedFor(t *testing.T) {

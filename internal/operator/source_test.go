@@ -56,7 +56,9 @@ func TestCertificateBoughtElsewhereIsUsed(t *testing.T) {
 	}
 	refused(w.Namespace, "not-allowed", "RegfishClusterIssuer "+w.cluster+" does not allow it; its owner can, with SourceCertificateID in spec.allowedOverrides.")
 
-	w.edit(func(s *v1alpha1.IssuerSpec) { s.AllowedOverrides = []v1alpha1.Override{v1alpha1.OverrideSourceCertificateID} })
+	w.edit(func(s *v1alpha1.IssuerSpec) {
+		s.AllowedOverrides = []v1alpha1.Override{v1alpha1.OverrideSourceCertificateID}
+	})
 	w.issuersReady()
 	w.StartCertManager(testenv.CertManagerOptions{})
 	c := testenv.Certificate(w.Namespace, "www", names...)
@@ -64,7 +66,9 @@ func TestCertificateBoughtElsewhereIsUsed(t *testing.T) {
 	w.create(c)
 	w.certificateReady(c)
 	w.verifySecret("www-tls", "www.example.com")
-	p := w.only("is reissued", func(p *v1alpha1.RegfishPurchase) bool { return p.Status.State == v1alpha1.StateIssued && p.Status.Reissues == 1 })
+	p := w.only("is reissued", func(p *v1alpha1.RegfishPurchase) bool {
+		return p.Status.State == v1alpha1.StateIssued && p.Status.Reissues == 1
+	})
 	if p.Spec.Action != v1alpha1.ActionImport || p.Spec.CertificateID != id {
 		t.Errorf("the ledger has %s %s", p.Spec.Action, p.Spec.CertificateID)
 	}
@@ -89,7 +93,9 @@ func TestCertificateBoughtElsewhereIsUsed(t *testing.T) {
 	// What it was used for goes on by itself, also when nothing is allowed any more.
 	w.edit(func(s *v1alpha1.IssuerSpec) { s.AllowedOverrides = nil })
 	w.loseSecret("www")
-	w.only("is reissued again", func(p *v1alpha1.RegfishPurchase) bool { return p.Status.State == v1alpha1.StateIssued && p.Status.Reissues == 2 })
+	w.only("is reissued again", func(p *v1alpha1.RegfishPurchase) bool {
+		return p.Status.State == v1alpha1.StateIssued && p.Status.Reissues == 2
+	})
 	w.certificateReady(c)
 	w.bought(1)
 }

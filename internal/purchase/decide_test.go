@@ -467,8 +467,10 @@ func TestAdoptOnAPlanHasItReissued(t *testing.T) {
 			void:   "X1 was issued for another key than the request's, and cannot be reissued for that: regfish offers no reissue.",
 		},
 		"about to end": {
-			change: func(c *regfish.Certificate) { c.ContractValidUntil, c.ValidUntil = new(noon.Add(days(2))), new(noon.Add(days(2))) },
-			void:   "its contract ends at 2026-06-03T12:00:00Z, and the certificate at 2026-06-03T12:00:00Z.",
+			change: func(c *regfish.Certificate) {
+				c.ContractValidUntil, c.ValidUntil = new(noon.Add(days(2))), new(noon.Add(days(2)))
+			},
+			void: "its contract ends at 2026-06-03T12:00:00Z, and the certificate at 2026-06-03T12:00:00Z.",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

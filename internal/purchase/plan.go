@@ -305,7 +305,7 @@ func oneOrderAtATime(f Facts) (Decision, bool) {
 		if phaseOf(p) == phaseUnresolved {
 			return Decision{
 				Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp,
-				Message: fmt.Sprintf("waits for RegfishPurchase %s: an order for the same names is being placed, and its outcome has to be known first.", p.Name),
+				Message: fmt.Sprintf("waits for RegfishPurchase %s: an order for the same names is being placed, and its outcome has to be known first. Its message says who has to act, if anybody has to.", p.Name),
 			}, true
 		}
 	}

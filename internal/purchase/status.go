@@ -4,6 +4,7 @@
 package purchase
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -58,6 +59,14 @@ func (o Observation) followed() *regfish.Certificate {
 	return &o.Search.Found.Certificate
 }
 
+// followedID is the id of the order that is followed; empty if none is.
+func (o Observation) followedID() string {
+	if c := o.followed(); c != nil {
+		return regfish.Sanitise(c.ID, maxID)
+	}
+	return ""
+}
+
 // Observe returns the status of p. It carries over what the present observation
 // says nothing about.
 func Observe(p *v1alpha1.RegfishPurchase, o Observation) v1alpha1.PurchaseStatus {
@@ -91,16 +100,17 @@ func Observe(p *v1alpha1.RegfishPurchase, o Observation) v1alpha1.PurchaseStatus
 			s.Reissues++
 		}
 	}
-	if o.Unwanted && o.Unread == nil && p.Spec.CertificateID != "" && !resting(s.Conditions) {
-		s.Message = bound(unwantedMessage(p, s))
+	if id := cmp.Or(p.Spec.CertificateID, o.followedID()); o.Unwanted && o.Unread == nil && id != "" && !resting(s.Conditions) {
+		s.Message = bound(unwantedMessage(p, s, id))
 	}
 	arrange(s.Conditions)
 	return s
 }
 
 // unwantedMessage is for a purchase that is paid for and that no request waits
-// for any more: it goes on, and nobody publishes its records.
-func unwantedMessage(p *v1alpha1.RegfishPurchase, s v1alpha1.PurchaseStatus) string {
+// for any more: it goes on, and nobody publishes its records. While its key has not proved
+// that the order with the id is its own, every order for the same names waits for it.
+func unwantedMessage(p *v1alpha1.RegfishPurchase, s v1alpha1.PurchaseStatus, id string) string {
 	if openReissue(p) != nil {
 		return fmt.Sprintf("no request wants the reissue of %s any more, and nobody publishes its validation records: the next request of its Certificate does, and until then the certificate before it stands.", p.Spec.CertificateID)
 	}
@@ -112,7 +122,10 @@ func unwantedMessage(p *v1alpha1.RegfishPurchase, s v1alpha1.PurchaseStatus) str
 	if p.Spec.Beneficiary.CertificateName == "" {
 		again = fmt.Sprintf("CertificateRequest %s/%s with the same key", p.Spec.Beneficiary.Namespace, p.Spec.Beneficiary.RequestName)
 	}
-	return fmt.Sprintf("no request wants order %s any more, and nobody publishes its validation records: cancel it at regfish%s, or create %s again.", p.Spec.CertificateID, until, again)
+	if p.Spec.CertificateID == "" {
+		return fmt.Sprintf("order %s may be this purchase's, no request wants it any more, and every other order for its names waits until it is issued or ended: cancel it at regfish%s, create %s again, or give the purchase up with the annotation %s: abandon.", id, until, again, v1alpha1.AnnotationResolve)
+	}
+	return fmt.Sprintf("no request wants order %s any more, and nobody publishes its validation records: cancel it at regfish%s, or create %s again.", id, until, again)
 }
 
 // mirror copies what the vendor says, bounded and sanitised: none of it is

@@ -265,6 +265,12 @@ func TestObserve(t *testing.T) {
 			want: summary{State: v1alpha1.StateProcessing, Placed: purchased, Held: notHeld, Action: nobodyActs, Issued: pendingYet},
 			says: "no request wants order C1 any more, and nobody publishes its validation records: cancel it at regfish by 2026-06-01T13:00:00Z, or create Certificate shop/www again",
 		},
+		"followed, and wanted by nobody": {
+			reason: "others wait for it, and somebody has to end that", record: []change{attempted(v1alpha1.OutcomeUnknown, time.Hour)},
+			seen: func() Observation { o := followed(); o.Unwanted = true; return o }(),
+			want: summary{State: v1alpha1.StateProcessing, Placed: "True/Adopted", Held: notHeld, Action: nobodyActs, Issued: pendingYet},
+			says: "order C1 may be this purchase's, no request wants it any more, and every other order for its names waits until it is issued or ended: cancel it at regfish, create Certificate shop/www again, or give the purchase up with the annotation certmanager.regfish.com/resolve: abandon.",
+		},
 		"wanted by nobody, for a request without a Certificate": {
 			reason: "there is no Certificate to create again", record: append(slices.Clone(open), forCertificate("")),
 			seen: func() Observation { o := answer(regfish.StatusPending); o.Unwanted = true; return o }(),

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -160,6 +161,15 @@ func (r *Reconciler) observeUnplaced(ctx context.Context, p *v1alpha1.RegfishPur
 	switch {
 	case purchase.Unresolved(p):
 		o.Search = search
+		if age := r.Clock.Now().Sub(begun(p)); !o.RequestLive && search.Finding == purchase.Followed && age > unwantedAfter {
+			// What is looked for needs nobody; what is followed waits for whoever wants it.
+			shown, err := r.orders(ctx, p)
+			if err != nil {
+				return o, 0, err
+			}
+			// An order of somebody else names what it waits for, and shows nothing of it.
+			o.Unwanted = !slices.ContainsFunc(shown, func(other v1alpha1.RegfishOrder) bool { return other.Status.Vendor != nil })
+		}
 	case p.Spec.CertificateID != "":
 		o.Vendor = &search.Found.Certificate
 	}
@@ -171,11 +181,18 @@ func (r *Reconciler) observeUnplaced(ctx context.Context, p *v1alpha1.RegfishPur
 
 // wanted reports whether an order shows p.
 func (r *Reconciler) wanted(ctx context.Context, p *v1alpha1.RegfishPurchase) (bool, error) {
+	orders, err := r.orders(ctx, p, client.Limit(1))
+	return len(orders) > 0, err
+}
+
+// orders are the orders that name p, to be read only.
+func (r *Reconciler) orders(ctx context.Context, p *v1alpha1.RegfishPurchase, options ...client.ListOption) ([]v1alpha1.RegfishOrder, error) {
 	var orders v1alpha1.RegfishOrderList
-	if err := r.Client.List(ctx, &orders, client.MatchingFields{controller.OrdersByPurchase: p.Name}, client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {
-		return false, fmt.Errorf("list orders: %w", err)
+	options = append(options, client.MatchingFields{controller.OrdersByPurchase: p.Name}, client.UnsafeDisableDeepCopy)
+	if err := r.Client.List(ctx, &orders, options...); err != nil {
+		return nil, fmt.Errorf("list orders: %w", err)
 	}
-	return len(orders.Items) > 0, nil
+	return orders.Items, nil
 }
 
 // connect connects to where an order was placed, with the key of its issuer. A key must
