@@ -293,7 +293,7 @@ func (f Facts) mayReissue(p *v1alpha1.RegfishPurchase) (may bool, pause time.Dur
 		}
 		tries++
 		switch {
-		case r.End != nil && r.End.Result == v1alpha1.ReissueFailed, notNow(&r) && !f.reissuedSince(p, &r):
+		case r.End != nil && r.End.Result == v1alpha1.ReissueFailed, turnedDown(&r) && !f.reissuedSince(p, &r):
 			return false, 0
 		}
 	}
@@ -304,9 +304,12 @@ func (f Facts) mayReissue(p *v1alpha1.RegfishPurchase) (may bool, pause time.Dur
 	return true, max(0, endOfReissue(last).Add(backOff(tries)).Sub(f.Now))
 }
 
-// notNow reports whether regfish refused the reissue for what the certificate is.
-func notNow(r *v1alpha1.Reissue) bool {
-	return r.Outcome != nil && r.Outcome.Result == v1alpha1.OutcomeRejected && (r.Outcome.HTTPStatus == 404 || r.Outcome.HTTPStatus == 409)
+// turnedDown reports whether regfish refused the reissue for what the certificate is, or for
+// what was sent: which statuses a reissue is refused with is documented nowhere. That the
+// request itself is at fault shows when an order for it is refused, too, which costs nothing.
+// To fail it now would fail every request until the contract ends.
+func turnedDown(r *v1alpha1.Reissue) bool {
+	return r.Outcome != nil && r.Outcome.Result == v1alpha1.OutcomeRejected && (r.Outcome.Final || r.Outcome.HTTPStatus == 404 || r.Outcome.HTTPStatus == 409)
 }
 
 // reissuedSince reports whether regfish shows another reissue than before r was refused:
@@ -445,7 +448,7 @@ func (f Facts) whyNoReissue(p *v1alpha1.RegfishPurchase) string {
 	switch {
 	case !t.contract.After(f.Now):
 		return "its contract ended at " + utc(t.contract)
-	case last != nil && (notNow(last) || last.End != nil):
+	case last != nil && (turnedDown(last) || last.End != nil):
 		return "reissue " + fmt.Sprint(last.Number) + " came to nothing: " + strings.TrimSuffix(regfish.Sanitise(comeToNothing(last), 160), ".")
 	case !gains:
 		return "its contract ends at " + utc(t.contract) + ", and the certificate at " + utc(t.notAfter)

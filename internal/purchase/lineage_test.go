@@ -329,8 +329,18 @@ func TestLineage(t *testing.T) {
 			reason: "the other one explains the 409", purchases: year(100, reissuedFor(t, keyA, "r1", days(2), answeredWith(v1alpha1.OutcomeRejected, 409))),
 			given: owner(certificateOf(days(5)), says(func(c *regfish.Certificate) { c.Reissue = &regfish.Reissue{ID: "8", Status: "issued"} })), want: reissues(1),
 		},
-		"fails the request whose reissue was refused for what is in it": {
-			reason: "another order would be, too", purchases: year(30, reissuedFor(t, keyA, "r1", time.Hour, answeredWith(v1alpha1.OutcomeRejected, 400))), want: verdict{Step: StepFail, Purchase: 1, Reason: v1alpha1.ReasonRejected},
+		"renews after regfish refused the reissue for what was sent": {
+			reason: "it falls back once: every request would fail until the contract ends", purchases: year(30, reissuedFor(t, keyA, "r1", time.Hour, answeredWith(v1alpha1.OutcomeRejected, 400))), want: renews,
+			says: "C1 cannot be reissued (reissue 1 came to nothing: regfish answered so), so it is renewed",
+		},
+		"reissues for the next request after regfish refused what was sent for another one": {
+			reason: "it may have been in that request", purchases: year(30, reissuedFor(t, keyB, "r0", time.Hour, answeredWith(v1alpha1.OutcomeRejected, 400))), want: reissues(1),
+		},
+		"fails the request that regfish refused to reissue and to renew for what was sent": {
+			reason: "two answers say that the request is at fault, and neither cost anything", want: verdict{Step: StepFail, Purchase: 2, Reason: v1alpha1.ReasonRejected}, says: "change the Certificate",
+			purchases: append(year(30, reissuedFor(t, keyA, "r1", time.Hour, answeredWith(v1alpha1.OutcomeRejected, 400))), record(t, 2, forRequest("r1"), renewed("C1"), attempted(v1alpha1.OutcomeRejected, time.Minute), func(p *v1alpha1.RegfishPurchase) {
+				p.Spec.Attempts[0].Outcome.HTTPStatus, p.Spec.Attempts[0].Outcome.Final = 422, true
+			})),
 		},
 		"waits a minute before it asks for a reissue again": {
 			reason: "regfish turned it away", purchases: year(30, reissuedFor(t, keyA, "r1", 20*time.Second, answeredWith(v1alpha1.OutcomeNotSent, 429))),

@@ -138,9 +138,6 @@ func sameKey(f Facts) (Decision, bool) {
 	own := f.own()
 	slices.SortStableFunc(own, func(a, b *v1alpha1.RegfishPurchase) int { return cmp.Compare(untried(a), untried(b)) })
 	for _, p := range own {
-		if r := lastReissueFor(p, f.Want); r != nil && r.Outcome != nil && r.Outcome.Final {
-			return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonRejected, Message: fmt.Sprintf("regfish refused to reissue %s for this request (%s): change the Certificate.", p.Spec.CertificateID, strings.TrimSuffix(r.Outcome.Message, "."))}, true
-		}
 		if !serves(p, f.Want) {
 			continue
 		}
