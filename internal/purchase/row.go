@@ -19,11 +19,11 @@ import (
 func Compare(p *v1alpha1.RegfishPurchase, row regfish.Certificate) (short, same bool) {
 	switch {
 	case openReissue(p) != nil:
-		short = row.Reissue == nil
+		short = row.Reissue == nil || (row.Reissue.Active() && row.Reissue.Validation == nil) || !delivered(row)
 	case pending(row):
 		short = row.Validation == nil
 	case row.Status == regfish.StatusIssued:
-		short = row.ValidUntil == nil
+		short = !delivered(row)
 	default:
 		// It ended, and that is believed of a read only.
 		short = true
@@ -33,12 +33,18 @@ func Compare(p *v1alpha1.RegfishPurchase, row regfish.Certificate) (short, same 
 		return short, false
 	}
 	acts := meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionActionRequired)
-	return short, openReissue(p) == nil &&
+	// What is issued and still followed is not there to be fetched, as far as is known.
+	return short, openReissue(p) == nil && row.Status != regfish.StatusIssued &&
 		regfish.Sanitise(row.Status, 64) == v.Status && row.ActionRequired == acts &&
 		repeats(row.OrderState, 64, v.OrderState) && repeats(row.PendingReason, 64, v.PendingReason) &&
 		repeats(row.PendingMessage, 256, v.PendingMessage) &&
 		// Records may come looks after the order.
 		(p.Status.DCV != nil || acts || !pending(row))
+}
+
+// delivered reports whether a row says all that is needed to fetch its certificate.
+func delivered(row regfish.Certificate) bool {
+	return row.ValidUntil != nil && row.CertificatePEMAvailable
 }
 
 // repeats reports whether a row says of something what the status says, or nothing.
