@@ -257,8 +257,9 @@ type Resolution struct {
 }
 
 // Successor announces the next purchase of the same names. A purchase with a
-// successor gets no further attempt.
-// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a successor is immutable"
+// successor gets no further attempt. One that was never made, or is removed, gives way
+// to the announcement of a renewal.
+// +kubebuilder:validation:XValidation:rule="self == oldSelf || self.action == 'Renew'",message="a successor only gives way to a renewal"
 type Successor struct {
 	// number of the purchase that is announced.
 	// +required

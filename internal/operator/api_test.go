@@ -97,6 +97,10 @@ func TestLedgerCannotBeRewritten(t *testing.T) {
 		p.Spec.CertificateID = "ID1"
 		p.Spec.Successors = []v1alpha1.Successor{{Number: 2, Action: v1alpha1.ActionNew, RequestUID: "u2", Time: outcome.Time}}
 	}
+	renewed := func(p *v1alpha1.RegfishPurchase) {
+		recorded(p)
+		p.Spec.Successors[0].Action = v1alpha1.ActionRenew
+	}
 	resolved := func(p *v1alpha1.RegfishPurchase) {
 		p.Spec.Attempts[0].Outcome = &v1alpha1.Outcome{Result: v1alpha1.OutcomeUnknown, Time: outcome.Time}
 		p.Spec.Attempts[0].Resolution = &v1alpha1.Resolution{Result: v1alpha1.ResolutionNotFound, Time: outcome.Time}
@@ -159,6 +163,10 @@ func TestLedgerCannotBeRewritten(t *testing.T) {
 		{"the outcome is removed", recorded, func(p *v1alpha1.RegfishPurchase) { p.Spec.Attempts[0].Outcome = nil }, false},
 		{"a successor is removed", recorded, func(p *v1alpha1.RegfishPurchase) { p.Spec.Successors = nil }, false},
 		{"a successor changes", recorded, func(p *v1alpha1.RegfishPurchase) { p.Spec.Successors[0].Action = v1alpha1.ActionImport }, false},
+		{"a renewal is announced under the number of what was never made", recorded, func(p *v1alpha1.RegfishPurchase) {
+			p.Spec.Successors[0] = v1alpha1.Successor{Number: 2, Action: v1alpha1.ActionRenew, RequestUID: "u3", Time: later}
+		}, true},
+		{"a renewal is taken back", renewed, func(p *v1alpha1.RegfishPurchase) { p.Spec.Successors[0].Action = v1alpha1.ActionNew }, false},
 	}
 	for _, tc := range tests {
 		p := samplePurchase(env.Namespace)

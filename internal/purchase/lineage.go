@@ -39,6 +39,9 @@ const (
 	stuckFor  = 24 * time.Hour
 	// lastDays before its end a certificate is about to run out; less for short ones.
 	lastDays = 7 * 24 * time.Hour
+	// announcedFor is for how long a renewal that was announced may still be made. What is
+	// made later sends nothing: its order may leave within the write window only.
+	announcedFor = 24 * time.Hour
 	// goneFor is how long a Certificate has to be gone before one of another name goes on
 	// with its purchases.
 	goneFor = 24 * time.Hour
@@ -323,8 +326,9 @@ func (f Facts) reissuedSince(p *v1alpha1.RegfishPurchase, r *v1alpha1.Reissue) b
 // gets no reissue until that came to nothing.
 func renewing(f Facts, p *v1alpha1.RegfishPurchase) bool {
 	if slices.ContainsFunc(p.Spec.Successors, func(s v1alpha1.Successor) bool {
-		// Only the next number can still be created.
-		return s.Action == v1alpha1.ActionRenew && s.Number == nextNumber(f.Purchases)
+		// Only the next number can still be created, and not after long: what was made and
+		// came to nothing is removed some day, and its number is the next one again.
+		return s.Action == v1alpha1.ActionRenew && s.Number == nextNumber(f.Purchases) && f.Now.Sub(s.Time.Time) < announcedFor
 	}) {
 		return true
 	}

@@ -359,8 +359,13 @@ func TestLineage(t *testing.T) {
 		},
 		"does not reissue what is announced to be renewed": {
 			reason: "another process may be about to pay for it", purchases: year(30, func(p *v1alpha1.RegfishPurchase) {
-				p.Spec.Successors = []v1alpha1.Successor{{Number: 2, Action: v1alpha1.ActionRenew, RequestUID: "r9"}}
+				p.Spec.Successors = []v1alpha1.Successor{{Number: 2, Action: v1alpha1.ActionRenew, RequestUID: "r9", Time: metav1.NewMicroTime(noon.Add(-time.Minute))}}
 			}), want: renews,
+		},
+		"reissues what was to be renewed by a purchase that is removed from the ledger by now": {
+			reason: "regfish refused the renewal, and its number is the next one again", purchases: year(60, func(p *v1alpha1.RegfishPurchase) {
+				p.Spec.Successors = []v1alpha1.Successor{{Number: 2, Action: v1alpha1.ActionRenew, RequestUID: "r9", Time: metav1.NewMicroTime(noon.Add(-days(45)))}}
+			}), want: reissues(1),
 		},
 		"does not reissue what was renewed": {
 			reason: "what renews it is paid for", purchases: append(year(100), record(t, 2, forKey(t, keyB), renewed("C1"), placed("C2", days(30)), issuedFor(monthAgo, inHalfAYear))), want: reissues(2),

@@ -478,11 +478,12 @@ func (s *Spender) create(ctx context.Context, facts Facts, d Decision, attempt *
 
 // announced reports whether top announces next, which is to get the number. That somebody
 // else announced another one under it keeps top from being tried again, and not what next
-// renews from being reissued.
+// renews from being reissued: a renewal is announced there each time.
 func announced(top *v1alpha1.RegfishPurchase, number int32, next *v1alpha1.RegfishPurchase) bool {
-	return slices.ContainsFunc(top.Spec.Successors, func(s v1alpha1.Successor) bool {
-		return s.Number == number && (s.Action == v1alpha1.ActionRenew || next.Spec.SourceCertificateID == "" || next.Spec.SourceCertificateID != top.Spec.CertificateID)
-	})
+	if next.Spec.SourceCertificateID != "" && next.Spec.SourceCertificateID == top.Spec.CertificateID {
+		return false
+	}
+	return slices.ContainsFunc(top.Spec.Successors, func(s v1alpha1.Successor) bool { return s.Number == number })
 }
 
 // again adds an attempt to a purchase that placed nothing, guarded by the

@@ -174,6 +174,25 @@ func TestSpendMakesWhatWasAnnounced(t *testing.T) {
 	}
 }
 
+// The number of what was announced and is removed from the ledger is the next one again. A
+// renewal is announced under it all the same, in a way that the CRD's rules let pass.
+func TestSpendAnnouncesARenewalUnderANumberThatWasAnnounced(t *testing.T) {
+	cr := shopWWW(t)
+	for _, action := range []string{v1alpha1.ActionNew, v1alpha1.ActionRenew} {
+		before := record(t, 1, forKey(t, keyB), placed("C0", days(180)), issuedFor(noon.Add(-days(180)), noon.Add(days(19))), succeeded(2))
+		before.Spec.Successors[0].Action = action
+		w := newWorld(t, readyIssuer(50), cr.DeepCopy(), &before)
+		w.vendor.account = []regfish.Certificate{sold("C0", noon.Add(-days(180)), noon.Add(days(19)))}
+		if d := w.spend(w.spender("one", none), cr); d.Step != StepFollow {
+			t.Errorf("%s: step %d: %s", action, d.Step, d.Message)
+		}
+		got := w.purchases()[0].Spec.Successors
+		if len(got) != 1 || got[0].Action != v1alpha1.ActionRenew || got[0].RequestUID != "r1" || !got[0].Time.Time.Equal(noon) {
+			t.Errorf("%s: announced: %+v", action, got)
+		}
+	}
+}
+
 // Nothing is worked on twice by one process, and what is turned away keeps no slot.
 func TestSpendWorksOnAPurchaseOnce(t *testing.T) {
 	cr := shopWWW(t)

@@ -60,8 +60,8 @@ func lasting(old, changed *v1alpha1.PurchaseSpec) string {
 		return "certificateID is set once"
 	case old.AbandonTime != nil && !equality.Semantic.DeepEqual(old.AbandonTime, changed.AbandonTime):
 		return "abandonTime is set once"
-	case !kept(old.Successors, changed.Successors, func(s v1alpha1.Successor) int32 { return s.Number }, same[v1alpha1.Successor]):
-		return "a successor is immutable"
+	case !kept(old.Successors, changed.Successors, func(s v1alpha1.Successor) int32 { return s.Number }, sameSuccessor):
+		return "a successor only gives way to a renewal"
 	case !kept(old.Takeovers, changed.Takeovers, func(t v1alpha1.Takeover) int32 { return t.Number }, same[v1alpha1.Takeover]):
 		return "a takeover is immutable"
 	case !kept(old.Attempts, changed.Attempts, func(a v1alpha1.Attempt) int32 { return a.Number }, sameAttempt):
@@ -82,6 +82,10 @@ func kept[T any](old, changed []T, number func(T) int32, same func(old, changed 
 }
 
 func same[T any](a, b T) bool { return equality.Semantic.DeepEqual(a, b) }
+
+func sameSuccessor(old, changed v1alpha1.Successor) bool {
+	return changed.Action == v1alpha1.ActionRenew || same(old, changed)
+}
 
 // once reports whether what is set is still the same.
 func once(old, changed any, set bool) bool { return !set || equality.Semantic.DeepEqual(old, changed) }

@@ -256,6 +256,7 @@ var calls = map[string]func(ctx context.Context, c *caller){
 			p.Spec.Successors = []v1alpha1.Successor{{Number: 2, Action: v1alpha1.ActionNew, RequestUID: "1", Time: at}}
 		})
 		c.change("another successor", p, func(p *v1alpha1.RegfishPurchase) { p.Spec.Successors[0].RequestUID = "2" })
+		c.change("a renewal", p, func(p *v1alpha1.RegfishPurchase) { p.Spec.Successors[0].Action = v1alpha1.ActionRenew })
 		c.change("id", p, func(p *v1alpha1.RegfishPurchase) { p.Spec.CertificateID = "ID" })
 		c.change("another id", p, func(p *v1alpha1.RegfishPurchase) { p.Spec.CertificateID = "OTHER" })
 		c.change("no id", p, func(p *v1alpha1.RegfishPurchase) { p.Spec.CertificateID = "" })
