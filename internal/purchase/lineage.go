@@ -304,7 +304,7 @@ func (f Facts) mayReissue(p *v1alpha1.RegfishPurchase) (may bool, pause time.Dur
 	if last == nil {
 		return true, 0
 	}
-	return true, max(0, endOfReissue(last).Add(backOff(tries)).Sub(f.Now))
+	return true, f.left(endOfReissue(last), backOff(tries))
 }
 
 // turnedDown reports whether regfish refused the reissue for what the certificate is, or for

@@ -346,6 +346,9 @@ func TestLineage(t *testing.T) {
 			reason: "regfish turned it away", purchases: year(30, reissuedFor(t, keyA, "r1", 20*time.Second, answeredWith(v1alpha1.OutcomeNotSent, 429))),
 			want: verdict{Step: StepQueue, Purchase: 1, Reason: v1alpha1.ReasonVendorUnavailable, LookAgain: 40 * time.Second},
 		},
+		"asks for a reissue again after one of a clock that was a year ahead": {
+			reason: "nobody waits for a year because a machine began with a wrong clock", purchases: year(30, reissuedFor(t, keyA, "r1", -days(365), answeredWith(v1alpha1.OutcomeNotSent, 429))), want: reissues(1),
+		},
 		"asks for a reissue again after a minute": {
 			reason: "it was not taken", purchases: year(30, reissuedFor(t, keyA, "r1", time.Minute, answeredWith(v1alpha1.OutcomeNotSent, 0))), want: reissues(1),
 		},

@@ -252,14 +252,14 @@ func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 			return d
 		}
 	}
-	next := endOf(last).Add(pause)
-	if asked := last.Outcome; asked != nil && asked.RetryAfter != nil && asked.RetryAfter.After(next) {
-		next = asked.RetryAfter.Time
+	wait := f.left(endOf(last), pause)
+	if asked := last.Outcome; asked != nil && asked.RetryAfter != nil {
+		wait = max(wait, f.left(asked.Time.Time, asked.RetryAfter.Sub(asked.Time.Time)))
 	}
-	if wait := next.Sub(f.Now); wait > 0 && last.ReleaseTime == nil {
+	if wait > 0 && last.ReleaseTime == nil {
 		return Decision{
 			Step: StepQueue, Purchase: p, Reason: reasonOf(last), LookAgain: wait,
-			Message: fmt.Sprintf("%s; the next one follows at %s.", nothingPlaced(last), next.UTC().Format(time.RFC3339)),
+			Message: fmt.Sprintf("%s; the next one follows at %s.", nothingPlaced(last), utc(f.Now.Add(wait))),
 		}
 	}
 	for _, rule := range []func(Facts) (Decision, bool){oneOrderAtATime, waitForPlaced, limit, unclaimed} {
@@ -279,6 +279,15 @@ func backOff(tries int) time.Duration {
 		return lastRetry
 	}
 	return min(lastRetry, firstRetry<<(tries-1))
+}
+
+// left is what is left of a pause that began then. A time that is ahead by more than the
+// pause was written by a clock that was wrong, and is not waited for: that could take years.
+func (f Facts) left(begun time.Time, pause time.Duration) time.Duration {
+	if begun.Sub(f.Now) > pause {
+		return 0
+	}
+	return max(0, begun.Add(pause).Sub(f.Now))
 }
 
 // unreadableRecord: a record of another version may mean anything.

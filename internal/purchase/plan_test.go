@@ -238,6 +238,16 @@ func TestPlan(t *testing.T) {
 		},
 
 		// Another attempt.
+		"tries again after an attempt of a clock that was a year ahead": {
+			reason:    "nobody waits for a year because a machine began with a wrong clock",
+			purchases: one(attempted(v1alpha1.OutcomeNotSent, -days(365))),
+			want:      verdict{Step: StepRetry, Purchase: 1, Reason: v1alpha1.ReasonPlacing},
+		},
+		"waits after an attempt of a clock that is a moment ahead": {
+			reason:    "the clocks of two machines differ",
+			purchases: one(attempted(v1alpha1.OutcomeNotSent, -30*time.Second)),
+			want:      verdict{Step: StepQueue, Purchase: 1, Reason: v1alpha1.ReasonVendorUnavailable, LookAgain: 90 * time.Second},
+		},
 		"tries again once the pause is over": {
 			reason:    "an order that was not sent bought nothing",
 			purchases: one(attempted(v1alpha1.OutcomeNotSent, time.Minute)),
