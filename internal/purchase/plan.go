@@ -308,12 +308,17 @@ func unreadableRecord(f Facts) (Decision, bool) {
 // apart afterwards.
 func oneOrderAtATime(f Facts) (Decision, bool) {
 	for _, p := range f.own() {
-		if phaseOf(p) == phaseUnresolved {
-			return Decision{
-				Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp,
-				Message: fmt.Sprintf("waits for RegfishPurchase %s: an order for the same names is being placed, and its outcome has to be known first. Its message says who has to act, if anybody has to.", p.Name),
-			}, true
+		if phaseOf(p) != phaseUnresolved {
+			continue
 		}
+		message := "an order for the same names is being placed, and its outcome has to be known first. Its message says who has to act, if anybody has to."
+		if held(p) {
+			message = "it cannot be told whether an order for the same names was placed, and a person has to decide that there first."
+		}
+		return Decision{
+			Step: StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp,
+			Message: fmt.Sprintf("waits for RegfishPurchase %s: %s", p.Name, message),
+		}, true
 	}
 	return Decision{}, false
 }
@@ -489,7 +494,7 @@ func unclaimed(f Facts) (Decision, bool) {
 		case c.Of != "":
 			return Decision{
 				Step: StepWait, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp,
-				Message: fmt.Sprintf("waits for RegfishPurchase %s: order %s, which shares a name with this request, may be its, and that has to be known first.", c.Of, regfish.Sanitise(c.Certificate.ID, 64)),
+				Message: fmt.Sprintf("waits for RegfishPurchase %s: order %s, which shares a name with this request, may be its, and that has to be known first; that purchase says who has to act.", c.Of, regfish.Sanitise(c.Certificate.ID, 64)),
 			}, true
 		case pending(c.Certificate), supersedes(f, &c):
 			asked = append(asked, c)

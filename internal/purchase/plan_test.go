@@ -800,6 +800,18 @@ func TestPlanSaysWhatIsWaitedFor(t *testing.T) {
 			facts: situation(t, record(t, 1, forKey(t, keyB), placed("7K9QW3M2ZT8HJ", time.Hour), stands(v1alpha1.ConditionIssued, metav1.ConditionUnknown, v1alpha1.ReasonPending, "waits for the authority."))),
 			want:  []string{"7K9QW3M2ZT8HJ", "earlier key", "waits for the authority."},
 		},
+		"an order of another tenant that a person decides on by that": {
+			facts: situation(t, record(t, 1, inNamespace("blog"), forKey(t, keyB), attempted(v1alpha1.OutcomeUnknown, days(2)), heldFor(v1alpha1.ReasonAmbiguousOutcome))),
+			want:  []string{theName, "a person has to decide that there first"},
+		},
+		"an order whose names are shared by where it stands who acts": {
+			facts: func() Facts {
+				f := situation(t)
+				f.Baseline = &Baseline{Unclaimed: []Candidate{{Certificate: regfish.Certificate{ID: "X1", Status: regfish.StatusPending, CommonName: "www.example.com"}, Of: "other-1"}}}
+				return f
+			}(),
+			want: []string{"other-1", "X1", "that purchase says who has to act"},
+		},
 		"three purchases by their times and the two usual causes": {
 			facts: situation(t,
 				record(t, 1, forKey(t, keyB), placed("C1", 3*time.Hour), issuedFor(monthAgo, inHalfAYear)),
