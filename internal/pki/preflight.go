@@ -265,7 +265,7 @@ func checkKey(csr *x509.CertificateRequest) (algorithm, sum string, messages []s
 	}
 	sum, err := KeySHA256(csr.PublicKey)
 	if err == nil {
-		err = csr.CheckSignature()
+		err = signatures.of(csr.Raw, csr.CheckSignature)
 	}
 	if err != nil {
 		return "", "", []string{"its signature was not made with its own key: delete this CertificateRequest and cert-manager makes another"}

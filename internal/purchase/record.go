@@ -5,9 +5,7 @@ package purchase
 
 import (
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"fmt"
 	"net/http"
 	"slices"
@@ -246,21 +244,7 @@ func numbered(ps []v1alpha1.RegfishPurchase) []*v1alpha1.RegfishPurchase {
 
 // requestKey is the hash of the public key in a CSR that passed the preflight
 // when it was recorded; empty if it does not parse.
-func requestKey(csr []byte) string {
-	block, _ := pem.Decode(csr)
-	if block == nil {
-		return ""
-	}
-	r, err := x509.ParseCertificateRequest(block.Bytes)
-	if err != nil {
-		return ""
-	}
-	sum, err := pki.KeySHA256(r.PublicKey)
-	if err != nil {
-		return ""
-	}
-	return sum
-}
+func requestKey(csr []byte) string { return pki.RequestKeySHA256(csr) }
 
 // sameNames reports whether p was made for exactly the names of w.
 func sameNames(p *v1alpha1.RegfishPurchase, w Want) bool {

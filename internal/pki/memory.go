@@ -1,0 +1,64 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pki
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"sync"
+)
+
+// A request is judged whenever its order or its purchase is looked at. What is costly
+// about that and follows from its bytes alone is remembered.
+var (
+	signatures memory[error]
+	keys       memory[string]
+)
+
+// RequestKeySHA256 is KeySHA256 of the key in a signing request, whose signature it does
+// not check; empty if the request cannot be read.
+func RequestKeySHA256(csr []byte) string {
+	return keys.of(csr, func() string {
+		der, _, ok := nextBlock(csr, typeRequest)
+		if !ok {
+			return ""
+		}
+		request, err := x509.ParseCertificateRequest(der)
+		if err != nil {
+			return ""
+		}
+		sum, err := KeySHA256(request.PublicKey)
+		if err != nil {
+			return ""
+		}
+		return sum
+	})
+}
+
+// maxRemembered bounds a memory. An entry takes about 200 bytes.
+const maxRemembered = 10_000
+
+// memory remembers what was found out about a text, by the hash of all of it.
+type memory[V any] struct {
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]V
+}
+
+func (m *memory[V]) of(text []byte, find func() V) V {
+	sum := sha256.Sum256(text)
+	m.mu.Lock()
+	v, ok := m.known[sum]
+	m.mu.Unlock()
+	if ok {
+		return v
+	}
+	v = find()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.known == nil || len(m.known) >= maxRemembered {
+		m.known = map[[sha256.Size]byte]V{}
+	}
+	m.known[sum] = v
+	return v
+}
