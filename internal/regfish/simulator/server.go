@@ -79,6 +79,9 @@ type Options struct {
 	// Hosts are names and addresses of the server beside localhost, 127.0.0.1
 	// and ::1.
 	Hosts []string
+	// SameCA is a server whose CA and HTTPS certificate this one has, too: to make them
+	// takes longer than to answer many calls. Default: its own.
+	SameCA *Server
 	// Random is where ids and tokens come from. Default: crypto/rand. Whoever replays
 	// a schedule gives the same numbers again.
 	Random io.Reader
@@ -147,12 +150,8 @@ func New(o Options) (*Server, error) {
 		}
 		s.accounts[key] = i
 	}
-	var err error
-	if s.ca, err = newAuthority(o.Now()); err != nil {
-		return nil, fmt.Errorf("make CA: %w", err)
-	}
-	if s.identity, s.serverCA, err = newIdentity(o.Hosts); err != nil {
-		return nil, fmt.Errorf("make server certificate: %w", err)
+	if err := s.identify(); err != nil {
+		return nil, err
 	}
 	s.handler = s.routes()
 	s.http = &http.Server{
@@ -163,6 +162,22 @@ func New(o Options) (*Server, error) {
 		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
 	return s, nil
+}
+
+// identify makes the CA and the certificate of the HTTPS server, or takes those of
+// another server.
+func (s *Server) identify() (err error) {
+	if same := s.options.SameCA; same != nil {
+		s.ca, s.identity, s.serverCA = same.ca, same.identity, same.serverCA
+		return nil
+	}
+	if s.ca, err = newAuthority(s.options.Now()); err != nil {
+		return fmt.Errorf("make CA: %w", err)
+	}
+	if s.identity, s.serverCA, err = newIdentity(s.options.Hosts); err != nil {
+		return fmt.Errorf("make server certificate: %w", err)
+	}
+	return nil
 }
 
 // Handler returns the API and the pages under /_simulator/.
