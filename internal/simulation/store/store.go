@@ -4,7 +4,6 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -15,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -146,10 +144,8 @@ func (s *Store) Create(object client.Object) error {
 	if object.GetResourceVersion() != "" {
 		return errors.New("resourceVersion can not be set for Create requests")
 	}
-	stored, err := s.throughJSON(gvk, object)
-	if err != nil {
-		return err
-	}
+	stored := object.DeepCopyObject().(client.Object)
+	asDecoded(stored)
 	if withStatus[gvk.Kind] {
 		clearStatus(stored)
 	}
@@ -166,16 +162,6 @@ func (s *Store) Create(object client.Object) error {
 	s.put(gvk.Kind, key, nil, stored)
 	copyInto(stored, object)
 	return nil
-}
-
-// throughJSON is what becomes of an object on its way to the server: times lose what
-// JSON does not have.
-func (s *Store) throughJSON(gvk schema.GroupVersionKind, object client.Object) (client.Object, error) {
-	encoded, err := json.Marshal(object)
-	if err != nil {
-		return nil, err
-	}
-	return s.decode(gvk, encoded)
 }
 
 func (s *Store) decode(gvk schema.GroupVersionKind, encoded []byte) (client.Object, error) {
@@ -217,10 +203,6 @@ func (s *Store) Patch(object client.Object, patch client.Patch, status bool) err
 	if patch.Type() != types.MergePatchType {
 		return apierrors.NewBadRequest("only merge patches are understood")
 	}
-	data, err := patch.Data(object)
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := client.ObjectKeyFromObject(object)
@@ -228,62 +210,18 @@ func (s *Store) Patch(object client.Object, patch client.Patch, status bool) err
 	if !ok {
 		return apierrors.NewNotFound(groupResource(gvk), key.Name)
 	}
-	encoded, err := merged(old, data)
-	if err != nil {
-		return apierrors.NewBadRequest(err.Error())
-	}
-	changed, err := s.decode(gvk, encoded)
+	changed, err := s.patched(gvk, old, object, patch)
 	if err != nil {
 		return err
 	}
 	return s.replace(gvk, key, old, changed, status, object)
 }
 
-// merged is the object in JSON with a merge patch (RFC 7396) applied.
-func merged(old client.Object, patch []byte) ([]byte, error) {
-	encoded, err := json.Marshal(old)
-	if err != nil {
-		return nil, err
-	}
-	var into, from map[string]any
-	for _, doc := range []struct {
-		data []byte
-		out  *map[string]any
-	}{{encoded, &into}, {patch, &from}} {
-		d := json.NewDecoder(bytes.NewReader(doc.data))
-		d.UseNumber()
-		if err := d.Decode(doc.out); err != nil {
-			return nil, err
-		}
-	}
-	merge(into, from)
-	return json.Marshal(into)
-}
-
-func merge(into, patch map[string]any) {
-	for k, v := range patch {
-		change, nested := v.(map[string]any)
-		switch {
-		case v == nil:
-			delete(into, k)
-		case nested:
-			inner, ok := into[k].(map[string]any)
-			if !ok {
-				inner = map[string]any{}
-				into[k] = inner
-			}
-			merge(inner, change)
-		default:
-			into[k] = v
-		}
-	}
-}
-
 // replace puts changed in the place of old, as far as the rules let it. The caller holds
 // mu.
 func (s *Store) replace(gvk schema.GroupVersionKind, key types.NamespacedName, old, changed client.Object, status bool, into client.Object) error {
 	if v := changed.GetResourceVersion(); v != old.GetResourceVersion() {
-		return apierrors.NewConflict(groupResource(gvk), key.Name, fmt.Errorf("the object has been modified; please apply your changes to the latest version and try again"))
+		return conflict(gvk, old)
 	}
 	if changed.GetUID() != old.GetUID() {
 		return apierrors.NewConflict(groupResource(gvk), key.Name, fmt.Errorf("precondition failed: UID in precondition: %s, UID in object meta: %s", changed.GetUID(), old.GetUID()))
@@ -294,7 +232,7 @@ func (s *Store) replace(gvk schema.GroupVersionKind, key types.NamespacedName, o
 	changed.SetCreationTimestamp(old.GetCreationTimestamp())
 	changed.SetDeletionTimestamp(old.GetDeletionTimestamp())
 	changed.SetGeneration(old.GetGeneration())
-	if !status && !equality.Semantic.DeepEqual(specOf(old), specOf(changed)) {
+	if !status && !reflect.DeepEqual(specOf(old), specOf(changed)) {
 		changed.SetGeneration(old.GetGeneration() + 1)
 	}
 	if rule := rules[gvk.Kind]; rule != nil && !status {
@@ -302,7 +240,7 @@ func (s *Store) replace(gvk schema.GroupVersionKind, key types.NamespacedName, o
 			return apierrors.NewInvalid(gvk.GroupKind(), key.Name, broken)
 		}
 	}
-	if equality.Semantic.DeepEqual(old, changed) {
+	if reflect.DeepEqual(old, changed) {
 		copyInto(old, into)
 		return nil
 	}
@@ -314,6 +252,10 @@ func (s *Store) replace(gvk schema.GroupVersionKind, key types.NamespacedName, o
 	s.put(gvk.Kind, key, old, changed)
 	copyInto(changed, into)
 	return nil
+}
+
+func conflict(gvk schema.GroupVersionKind, old client.Object) error {
+	return apierrors.NewConflict(groupResource(gvk), old.GetName(), errors.New("the object has been modified; please apply your changes to the latest version and try again"))
 }
 
 // onlyStatus is old with the status of changed, or changed with the status of old.
