@@ -82,6 +82,12 @@ var unheard = []fault{replyLost, crashAfter, errorAfter}
 
 // dangers are the families: what each is drawn around.
 var dangers = map[string]func(*rand.Rand, *plan){
+	// unheard: the answer to the first order is lost, or the order, and the list shows what
+	// the vendor took before the settle time is over.
+	"unheard": func(r *rand.Rand, p *plan) {
+		p.atOrder, p.listLag = []fault{pick(r, requestLost, replyLost)}, time.Duration(r.Int64N(int64(25*time.Minute)))
+		p.faults = drawFaults(r, r.IntN(3), 40*(1+len(p.asks)))
+	},
 	// lag: the answer to the first order is lost, and the order is missing in the list for
 	// almost as long as it may be.
 	"lag": func(r *rand.Rand, p *plan) {

@@ -132,9 +132,6 @@ func (w *world) judge() result {
 		if meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld) {
 			r.held++
 		}
-		for _, a := range p.Spec.Attempts {
-			w.unknown = w.unknown || a.Resolution != nil || a.Outcome == nil || a.Outcome.Result == v1alpha1.OutcomeUnknown
-		}
 	}
 	if w.verbose {
 		w.show(sold, records)
@@ -153,8 +150,7 @@ func (w *world) judge() result {
 	w.wantedThen(sold)
 	w.answered(sold)
 	w.limited(sold)
-	r.unknown = w.unknown
-	r.resolved = w.unknown && r.held == 0 && w.decisions == 0
+	r.ends = w.endsOf(sold, records)
 	r.violations, r.hash = w.violations, w.hash.Sum64()
 	return r
 }

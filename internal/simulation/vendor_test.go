@@ -89,6 +89,14 @@ var identity = sync.OnceValues(func() (tls.Certificate, []byte) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 })
 
+// bubbleTime is when time begins in a bubble.
+var bubbleTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// authority is a vendor of which only the CA is used, by those of all runs.
+var authority = sync.OnceValues(func() (*simulator.Server, error) {
+	return simulator.New(simulator.Options{Now: func() time.Time { return bubbleTime }})
+})
+
 // shop is the vendor.
 type shop struct {
 	*simulator.Server
@@ -97,6 +105,11 @@ type shop struct {
 }
 
 func newShop(o simulator.Options) (*shop, error) {
+	same, err := authority()
+	if err != nil {
+		return nil, err
+	}
+	o.SameCA = same
 	server, err := simulator.New(o)
 	if err != nil {
 		return nil, err

@@ -46,6 +46,9 @@ const (
 // latency is how long a call takes.
 const latency = time.Millisecond
 
+// soonest is how long a schedule takes at least.
+const soonest = 8 * time.Minute
+
 // longest is the longest that a schedule may take to come to rest.
 const longest = 30 * time.Hour
 
@@ -113,7 +116,6 @@ type world struct {
 	decisions  int
 	decided    map[string]string
 	lateTaken  bool
-	unknown    bool
 	hit        int // faults that struck
 }
 
@@ -135,8 +137,7 @@ type result struct {
 	lost       int
 	wrong      int
 	held       int
-	unknown    bool
-	resolved   bool
+	ends       ways
 	reported   int
 	hash       uint64
 	steps      int
@@ -272,7 +273,7 @@ func (w *world) idle() bool {
 	now := time.Now()
 	next := w.nextDue()
 	passed := now.Sub(w.begun)
-	if passed > 10*time.Minute && w.atRest() && (len(w.timers) == 0) {
+	if passed >= soonest && len(w.timers) == 0 && w.atRest() {
 		return false
 	}
 	if passed > longest+time.Duration(w.plan.renewals)*time.Duration(w.plan.days)*24*time.Hour {
@@ -283,7 +284,12 @@ func (w *world) idle() bool {
 	case <-w.woken:
 	default:
 	}
-	timer := time.NewTimer(max(latency, min(next.Sub(now), 10*time.Minute)))
+	pause := min(next.Sub(now), 10*time.Minute)
+	if left := soonest - passed; left > 0 {
+		// Whoever looks every few minutes is not waited for.
+		pause = min(pause, left)
+	}
+	timer := time.NewTimer(max(latency, pause))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -572,7 +578,6 @@ func (w *world) calm() {
 
 // sent notes how an order ended for the process that sent it.
 func (w *world) sent(r regfish.OrderResult) {
-	w.unknown = w.unknown || r.Outcome == regfish.Unknown
 	w.say("   order: %s %s", r.Outcome, r.Certificate.ID)
 }
 
