@@ -279,6 +279,7 @@ func (p *process) after(f fault) {
 
 // await waits for the scheduler.
 func (p *process) await(name string) {
+	p.w.slept.Load()
 	p.w.mu.Lock()
 	if p.dead {
 		p.w.mu.Unlock()

@@ -183,6 +183,7 @@ func (v *vendor) read(e simulator.Endpoint, id string, do func()) {
 	default:
 	}
 	do()
+	v.p.w.slept.Load()
 	v.p.after(f)
 }
 
@@ -233,6 +234,7 @@ func (v *vendor) send(name string, mayWrite func() error, later func(), send fun
 		sent = true
 		return nil
 	})
+	w.slept.Load()
 	if sent {
 		w.calm()
 		if w.echoed(&result) {

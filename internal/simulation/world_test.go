@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,6 +80,10 @@ type world struct {
 	woken    chan struct{}
 	retired  []*process
 	dns      map[string]string
+
+	// slept counts how often the scheduler went to sleep. Whoever is woken by time, and not
+	// by the scheduler, reads it: so what it does comes after what the scheduler did.
+	slept atomic.Int64
 
 	// holder of the lease, and when it can be taken if the holder does not renew it.
 	holder string
@@ -263,6 +268,7 @@ func (w *world) play() {
 		w.say("%s", choices[i].what)
 		choices[i].do()
 		synctest.Wait()
+		w.slept.Add(1)
 		time.Sleep(latency)
 	}
 	w.violate("no rest after %d steps", w.steps)
@@ -289,6 +295,7 @@ func (w *world) idle() bool {
 		// Whoever looks every few minutes is not waited for.
 		pause = min(pause, left)
 	}
+	w.slept.Add(1)
 	timer := time.NewTimer(max(latency, pause))
 	defer timer.Stop()
 	select {
