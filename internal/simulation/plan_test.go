@@ -56,9 +56,6 @@ var faultNames = map[fault]string{
 
 func (f fault) String() string { return faultNames[f] }
 
-// changes reports whether a step leaves anything behind outside of its process.
-func (k stepKind) changes() bool { return k == apiWrite || k == vendorOrder }
-
 // possible are the faults that differ from each other at a step of the kind. A crash
 // after one step is one before the next, but for a call that changes something, which
 // the other process may see in between.
