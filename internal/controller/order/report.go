@@ -37,7 +37,7 @@ func (r *Reconciler) report(ctx context.Context, o *v1alpha1.RegfishOrder, in *i
 	before := o.DeepCopy()
 	now := r.Clock.Now()
 	o.Status = purchase.OrderStatus(before.Status, purchase.OrderFacts{
-		Want: in.facts.Want, Decision: out.decision, Contenders: contenders, ReplacesNotAfter: in.facts.ReplacesNotAfter, Delivery: out.delivery,
+		Want: in.facts.Want, Decision: out.decision, Now: in.facts.Now, Contenders: contenders, ReplacesNotAfter: in.facts.ReplacesNotAfter, Delivery: out.delivery,
 	})
 	if !equality.Semantic.DeepEqual(before.Status, o.Status) {
 		if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {

@@ -1,0 +1,80 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package order
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"testing"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/controller"
+	"github.com/regfish/regfish-issuer/internal/pki"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+)
+
+// A Certificate goes on with what was bought for one of another name that has been gone for
+// a day. While it waits for a reissue of that, its order shows the records of the reissue:
+// nobody else would, and after a day a certificate would be bought beside it.
+func TestReportShowsTheRecordsOfWhatIsInherited(t *testing.T) {
+	now := time.Date(2026, time.June, 1, 12, 0, 0, 0, time.UTC)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{"www.example.com"}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, problems := pki.Preflight(pki.Spec{CSR: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	want := purchase.Want{
+		Beneficiary: v1alpha1.Beneficiary{Namespace: "shop", CertificateName: "old", RequestName: "old-1", RequestUID: "r0"},
+		Issuer:      v1alpha1.IssuerRef{Kind: v1alpha1.KindClusterIssuer, Name: "regfish"},
+		Endpoint:    "https://api.regfish.com", Request: csr, SKU: "RapidSSL", DCVMethod: v1alpha1.DCVMethodCNAME,
+	}
+	p := purchase.New(want, "ledger", 1)
+	p.Spec.CertificateID = "C1"
+	p.Spec.Reissues = []v1alpha1.Reissue{{Number: 1, Beneficiary: want.Beneficiary, KeySHA256: "another", KeyAlgorithm: csr.KeyAlgorithm}}
+	gone := metav1.NewTime(now.Add(-48 * time.Hour))
+	p.Status.BeneficiaryGoneSince = &gone
+	p.Status.DCV = &v1alpha1.DCVStatus{Method: v1alpha1.DCVMethodCNAME, Records: []v1alpha1.DNSRecord{{Name: "_a.example.com.", Type: "CNAME", Value: "b.example.net."}}}
+	want.Beneficiary = v1alpha1.Beneficiary{Namespace: "shop", CertificateName: "new", RequestName: "new-1", RequestUID: "r1"}
+
+	o := &v1alpha1.RegfishOrder{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "new-1", UID: "o1"}}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	named := func(client.Object) []string { return nil }
+	api := fake.NewClientBuilder().WithScheme(scheme).WithObjects(o, p).WithStatusSubresource(o, p).
+		WithIndex(p, controller.PurchasesByRecord, func(client.Object) []string { return []string{"_a.example.com."} }).
+		WithIndex(o, controller.OrdersByPurchase, named).Build()
+	if err := api.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+		t.Fatal(err)
+	}
+	r := New(Options{Client: api, Recorder: events.NewFakeRecorder(10), Clock: clocktesting.NewFakePassiveClock(now)})
+	in := &input{order: o, request: &cmapi.CertificateRequest{}, facts: purchase.Facts{Now: now, Want: want}}
+	d := purchase.Decision{Step: purchase.StepWait, Purchase: p, Reason: v1alpha1.ReasonWaitingForPurchase, Message: "waits for C1."}
+	if _, err := r.report(t.Context(), o, in, outcome{decision: d}); err != nil {
+		t.Fatal(err)
+	}
+	if o.Status.DCV == nil || len(o.Status.DCV.Records) != 1 {
+		t.Errorf("the order shows %+v", o.Status.DCV)
+	}
+}
