@@ -113,6 +113,9 @@ func OrderStatus(before v1alpha1.OrderStatus, f OrderFacts) v1alpha1.OrderStatus
 		s.State = v1alpha1.StateFailed
 	}
 	s.Message = sentence(s.Conditions)
+	if shown && d.Step == StepFollow {
+		s.Message = cmp.Or(unfollowed(p, ps), s.Message)
+	}
 	return s
 }
 

@@ -230,6 +230,36 @@ func TestOrderStatusShowsWhatWasBought(t *testing.T) {
 	}
 }
 
+// The conditions of an order that cannot be followed are from before that. What they ask
+// for may be done already, and who has to act is somebody else.
+func TestOrderStatusSaysWhyNothingIsHeardOfItsOrder(t *testing.T) {
+	unread := &IssuerProblem{v1alpha1.ReasonIssuerNotReady, "order C1 cannot be followed: there is no Secret regfish-api."}
+	for name, c := range map[string]regfish.Certificate{
+		"with records to set":      withValidation(regfish.DNSRecord{Name: "_a.example.com", Type: "CNAME", Value: "b.example.net"}),
+		"that the authority has":   {Status: regfish.StatusPending},
+		"that a person has to end": {Status: regfish.StatusPending, ActionRequired: true, CompletionURL: "https://regfish.com/1"},
+	} {
+		p := looked(t, c)
+		status := func() v1alpha1.OrderStatus {
+			return OrderStatus(v1alpha1.OrderStatus{}, OrderFacts{Want: wanted(t), Decision: Decision{Step: StepFollow, Purchase: p}, Contenders: []Contender{{Purchase: p, Wanted: true}}})
+		}
+		before := status()
+		p.Status = Observe(p, Observation{Unread: unread})
+		if s := status(); s.Message != unread.Message || s.State != before.State {
+			t.Errorf("an order %s is %s and says %q", name, s.State, s.Message)
+		}
+		p.Status = Observe(p, Observation{Unwanted: true})
+		if s := status(); s.Message != before.Message {
+			t.Errorf("an order %s that was made again says %q", name, s.Message)
+		}
+		c.ID = "C1"
+		p.Status = Observe(p, Observation{Vendor: &c, MayShow: func(string) bool { return true }})
+		if s := status(); s.Message != before.Message {
+			t.Errorf("an order %s that is followed again says %q", name, s.Message)
+		}
+	}
+}
+
 // A condition keeps its time while its status stays, or nobody can tell for how
 // long an order has waited, and every look is a write.
 func TestOrderStatusKeepsTransitionTimes(t *testing.T) {

@@ -128,6 +128,15 @@ func unwantedMessage(p *v1alpha1.RegfishPurchase, s v1alpha1.PurchaseStatus, id 
 	return fmt.Sprintf("no request wants order %s any more, and nobody publishes its validation records: cancel it at regfish%s, or create %s again.", id, until, again)
 }
 
+// unfollowed is why the order of p cannot be followed just now, if its status says so: what
+// the conditions say is from before, and may ask nobody to act.
+func unfollowed(p *v1alpha1.RegfishPurchase, s v1alpha1.PurchaseStatus) string {
+	if p.Spec.CertificateID == "" || s.Message == sentence(s.Conditions) || s.Message == bound(unwantedMessage(p, s)) {
+		return ""
+	}
+	return s.Message
+}
+
 // mirror copies what the vendor says, bounded and sanitised: none of it is
 // trusted to be short or printable. reissuing says that the records of a reissue are to be
 // set: those of the order may stay after it was issued.
