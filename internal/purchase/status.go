@@ -131,7 +131,7 @@ func unwantedMessage(p *v1alpha1.RegfishPurchase, s v1alpha1.PurchaseStatus, id 
 // unfollowed is why the order of p cannot be followed just now, if its status says so: what
 // the conditions say is from before, and may ask nobody to act.
 func unfollowed(p *v1alpha1.RegfishPurchase, s v1alpha1.PurchaseStatus) string {
-	if p.Spec.CertificateID == "" || s.Message == sentence(s.Conditions) || s.Message == bound(unwantedMessage(p, s)) {
+	if p.Spec.CertificateID == "" || s.Message == sentence(s.Conditions) || s.Message == bound(unwantedMessage(p, s, p.Spec.CertificateID)) {
 		return ""
 	}
 	return s.Message
