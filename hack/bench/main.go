@@ -4,16 +4,28 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 )
 
 //go:embed thresholds.json
@@ -25,33 +37,221 @@ const out = "bin/bench.json"
 // row is one figure and its bar.
 type row struct {
 	Name string `json:"name"`
+	// Part is the part of the bench that measures it.
+	Part string `json:"part"`
 	// Kind is simulated or real.
 	Kind string `json:"kind"`
 	Unit string `json:"unit"`
-	// Most is the bar: a larger figure misses it.
-	Most  float64  `json:"most"`
+	// Most and Least are the bar: a larger figure, or a smaller one, misses it.
+	Most  *float64 `json:"most,omitempty"`
+	Least *float64 `json:"least,omitempty"`
 	Value *float64 `json:"value,omitempty"`
 }
 
-// result is what bin/bench.json holds.
-type result struct {
-	Time time.Time `json:"time"`
-	Rows []row     `json:"rows"`
+// misses says how the row misses its bar; empty if it does not.
+func (r row) misses() string {
+	switch {
+	case r.Value == nil:
+		return r.Name + " was not measured"
+	case r.Most != nil && *r.Value > *r.Most:
+		return fmt.Sprintf("%s is %.4g %s, and may be %g at most", r.Name, *r.Value, r.Unit, *r.Most)
+	case r.Least != nil && *r.Value < *r.Least:
+		return fmt.Sprintf("%s is %.4g %s, and has to be %g at least", r.Name, *r.Value, r.Unit, *r.Least)
+	}
+	return ""
+}
+
+func (r row) String() string {
+	value, bar := "not measured", ""
+	if r.Value != nil {
+		value = fmt.Sprintf("%.4g", *r.Value)
+	}
+	if r.Most != nil {
+		bar = fmt.Sprintf("at most %g", *r.Most)
+	}
+	if r.Least != nil {
+		bar = fmt.Sprintf("at least %g", *r.Least)
+	}
+	return fmt.Sprintf("%-52s %12s %-6s %-16s %s", r.Name, value, r.Unit, bar, r.Kind)
+}
+
+// table is what stands behind a figure.
+type table struct {
+	Name    string   `json:"name"`
+	Columns []string `json:"columns"`
+	Rows    [][]any  `json:"rows"`
+}
+
+// bench is one run, and what bin/bench.json holds of it.
+type bench struct {
+	Time    time.Time `json:"time"`
+	Version string    `json:"version"`
+	// Scale is what all counts were divided by; 1 in a run whose figures count.
+	Scale  int     `json:"scale"`
+	Rows   []row   `json:"rows"`
+	Tables []table `json:"tables"`
+
+	programs programs
+	steady   time.Duration
+	part     string
+}
+
+// parts of the bench, in their order.
+var parts = []struct {
+	name    string
+	measure func(*bench, context.Context) error
+}{
+	{"simulated", (*bench).simulated},
+	{"idle", (*bench).idle},
+	{"burst", (*bench).burst},
+	{"throughput", (*bench).throughput},
+	{"failover", (*bench).failover},
+	{"scale", (*bench).tenThousand},
 }
 
 func main() {
-	if err := run(); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	b := &bench{Time: time.Now().UTC()}
+	chosen := flag.String("rows", "", "comma-separated `parts` to measure: "+names()+" (default: all)")
+	flag.IntVar(&b.Scale, "scale", 1, "`number` by which counts are divided, to try the bench itself")
+	flag.DurationVar(&b.steady, "steady", 20*time.Minute, "`time` for which the steady state is watched")
+	flag.StringVar(&b.Version, "version", "dev", "`version` of this tree")
+	flag.Parse()
+	// What the libraries in this process say is not what the controller says.
+	ctrl.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
+	if err := b.run(ctx, *chosen); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
-	var r result
-	if err := json.Unmarshal(thresholds, &r.Rows); err != nil {
+func names() string {
+	var all []string
+	for _, p := range parts {
+		all = append(all, p.name)
+	}
+	return strings.Join(all, ", ")
+}
+
+func (b *bench) run(ctx context.Context, chosen string) error {
+	var all []row
+	if err := json.Unmarshal(thresholds, &all); err != nil {
 		return fmt.Errorf("read thresholds.json: %w", err)
 	}
-	cmd := exec.Command("go", "test", "-json", "-count=1", "./internal/poller")
+	if b.Scale < 1 {
+		return errors.New("-scale has to be 1 at least")
+	}
+	wanted := slices.DeleteFunc(strings.Split(cmp.Or(chosen, strings.ReplaceAll(names(), " ", "")), ","), func(s string) bool { return s == "" })
+	for _, name := range wanted {
+		if !strings.Contains(","+strings.ReplaceAll(names(), " ", "")+",", ","+name+",") {
+			return fmt.Errorf("-rows: there is no %q; there are %s", name, names())
+		}
+	}
+	dir, err := os.MkdirTemp("", "regfish-issuer-bench-")
+	if err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	if b.programs, err = build(ctx, dir); err != nil {
+		return err
+	}
+	var missed []error
+	for _, p := range parts {
+		if !slices.Contains(wanted, p.name) {
+			continue
+		}
+		began := time.Now()
+		fmt.Printf("\n=== %s\n", p.name)
+		b.part = p.name
+		b.Rows = append(b.Rows, slices.DeleteFunc(slices.Clone(all), func(r row) bool { return r.Part != p.name })...)
+		if err := p.measure(b, ctx); err != nil {
+			missed = append(missed, fmt.Errorf("%s: %w", p.name, err))
+			fmt.Printf("FAIL: %v\n", err)
+		}
+		fmt.Printf("=== %s took %.0f s\n", p.name, time.Since(began).Seconds())
+		// After each, so that a run that is ended early leaves what it has.
+		if err := b.write(); err != nil {
+			return err
+		}
+	}
+	fmt.Println()
+	for _, r := range b.Rows {
+		fmt.Println(r)
+		if text := r.misses(); text != "" {
+			missed = append(missed, errors.New(text))
+		}
+	}
+	return errors.Join(missed...)
+}
+
+func (b *bench) write() error {
+	encoded, err := json.MarshalIndent(b, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the figures: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(out, append(encoded, '\n'), 0o644)
+}
+
+// scaled is a count, or what is left of it in a run that tries the bench itself.
+func (b *bench) scaled(n int) int { return max(4, n/b.Scale) }
+
+// figure fills in the value of a row of this part. A figure without a bar is one that
+// nobody looks at.
+func (b *bench) figure(name string, value float64) {
+	i := slices.IndexFunc(b.Rows, func(r row) bool { return r.Name == name && r.Part == b.part })
+	if i < 0 {
+		b.Rows = append(b.Rows, row{Name: name, Part: b.part, Unit: "without a bar in thresholds.json", Most: new(float64)})
+		i = len(b.Rows) - 1
+	}
+	b.Rows[i].Value = &value
+	fmt.Println(b.Rows[i])
+}
+
+// table shows what stands behind a figure.
+func (b *bench) table(name string, columns []string, rows ...[]any) {
+	b.Tables = append(b.Tables, table{name, columns, rows})
+	fmt.Printf("  %s: %s\n", name, strings.Join(columns, ", "))
+	for _, row := range rows {
+		fmt.Print("   ")
+		for _, cell := range row {
+			if n, ok := cell.(float64); ok {
+				fmt.Printf(" %10.4g", n)
+			} else {
+				fmt.Printf(" %-52v", cell)
+			}
+		}
+		fmt.Println()
+	}
+}
+
+// requests shows what the controller asked the API server for, for each of n certificates.
+func (b *bench) requests(name string, all map[asked]int, n int) {
+	keys := slices.SortedFunc(maps.Keys(all), func(x, y asked) int {
+		return cmp.Or(cmp.Compare(all[y], all[x]), strings.Compare(x.String(), y.String()))
+	})
+	var rows [][]any
+	for _, k := range keys {
+		counts := "read"
+		if k.write() {
+			counts = "write"
+		} else if k.Object == "events" || k.Object == "leases" {
+			counts = "apart"
+		}
+		rows = append(rows, []any{k.String(), float64(all[k]) / float64(n), counts})
+	}
+	b.table(name, []string{"request", "for each", "counts as"}, rows...)
+}
+
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// simulated runs the tests that tell figures.
+func (b *bench) simulated(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "go", "test", "-json", "-count=1", "./internal/poller")
 	cmd.Stderr = os.Stderr
 	events, err := cmd.StdoutPipe()
 	if err != nil {
@@ -60,29 +260,18 @@ func run() error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start go test: %w", err)
 	}
-	measured, err := figures(events)
+	measured, err := told(events)
 	if err := errors.Join(err, cmd.Wait()); err != nil {
-		return fmt.Errorf("measure: %w", err)
+		return fmt.Errorf("go test: %w", err)
 	}
-	r.Time = time.Now().UTC()
-	missed := judge(r.Rows, measured)
-	for _, row := range r.Rows {
-		if row.Value != nil {
-			fmt.Printf("%-60s %10.4g %-8s at most %-8g %s\n", row.Name, *row.Value, row.Unit, row.Most, row.Kind)
-		}
+	for _, name := range sorted(measured) {
+		b.figure(name, measured[name])
 	}
-	encoded, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll("bin", 0o755); err != nil {
-		return err
-	}
-	return errors.Join(missed, os.WriteFile(out, append(encoded, '\n'), 0o644))
+	return nil
 }
 
-// figures are what the tests told, by name.
-func figures(events io.Reader) (map[string]float64, error) {
+// told are the figures that the tests told, by name.
+func told(events io.Reader) (map[string]float64, error) {
 	found := map[string]float64{}
 	for d := json.NewDecoder(events); ; {
 		var e struct{ Action, Key, Value string }
@@ -102,26 +291,4 @@ func figures(events io.Reader) (map[string]float64, error) {
 		// Of several runs the worst counts.
 		found[name] = max(found[name], value)
 	}
-}
-
-// judge fills the figures into the rows, and says which are missing or miss their bar. A
-// figure without a bar is one that nobody looks at.
-func judge(rows []row, measured map[string]float64) error {
-	var missed []error
-	for i := range rows {
-		r := &rows[i]
-		value, ok := measured[r.Name]
-		delete(measured, r.Name)
-		if !ok {
-			missed = append(missed, fmt.Errorf("%s was not measured", r.Name))
-			continue
-		}
-		if r.Value = &value; value > r.Most {
-			missed = append(missed, fmt.Errorf("%s is %g %s, and may be %g", r.Name, value, r.Unit, r.Most))
-		}
-	}
-	for name := range measured {
-		missed = append(missed, fmt.Errorf("%s has no bar in thresholds.json", name))
-	}
-	return errors.Join(missed...)
 }

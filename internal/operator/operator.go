@@ -15,7 +15,6 @@ import (
 	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -60,11 +59,13 @@ const LeaseName = "regfish-issuer"
 const SecretReaderRole = "regfish-issuer-secret-reader"
 
 // The leader election is slow on purpose: an order is worth more than a minute, and
-// an overloaded API server must not make the leader change.
+// an overloaded API server must not make the leader change. What it asks for often is
+// whether the lease was given up, so that a rollout keeps nobody waiting: the election
+// spreads its tries over more than twice the period.
 const (
 	DefaultLeaseDuration = 60 * time.Second
 	DefaultRenewDeadline = 40 * time.Second
-	DefaultRetryPeriod   = 5 * time.Second
+	DefaultRetryPeriod   = time.Second
 )
 
 // ledgerPeriod is how often it is looked whether the ledger is still there, beside the
@@ -178,7 +179,7 @@ func newManager(ctx context.Context, o Options, identity string) (ctrl.Manager, 
 	if err != nil {
 		return nil, err
 	}
-	patience := stopPatience
+	alive, patience := healthz.Ping, stopPatience
 	lease, renew, retry := cmp.Or(o.LeaseDuration, DefaultLeaseDuration), cmp.Or(o.RenewDeadline, DefaultRenewDeadline), cmp.Or(o.RetryPeriod, DefaultRetryPeriod)
 	options := manager.Options{
 		Scheme: Scheme(),
@@ -199,18 +200,19 @@ func newManager(ctx context.Context, o Options, identity string) (ctrl.Manager, 
 		Controller:                    config.Controller{SkipNameValidation: &o.SkipNameValidation},
 	}
 	if o.LeaderElection {
-		lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, o.LedgerNamespace, LeaseName,
+		leases, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, o.LedgerNamespace, LeaseName,
 			resourcelock.ResourceLockConfig{Identity: identity}, o.REST, renew)
 		if err != nil {
 			return nil, fmt.Errorf("prepare leader election: %w", err)
 		}
-		options.LeaderElectionResourceLockInterface = lock
+		watched := &lock{Interface: leases, clock: clock.RealClock{}}
+		options.LeaderElectionResourceLockInterface, alive = watched, watched.held(lease)
 	}
 	mgr, err := ctrl.NewManager(o.REST, options)
 	if err != nil {
 		return nil, fmt.Errorf("create manager: %w", err)
 	}
-	return mgr, nil
+	return mgr, mgr.AddHealthzCheck("lease", alive)
 }
 
 // register adds everything to the manager.
@@ -283,9 +285,6 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 		return nil, err
 	}
 	metrics.From(metrics.Source{Cache: mgr.GetCache(), Ledger: ledger.Namespace})
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return nil, err
-	}
 	return spender, mgr.AddReadyzCheck("cache", func(req *http.Request) error {
 		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
 		defer cancel()
@@ -382,20 +381,5 @@ func (u untilReplaced) Start(ctx context.Context) error {
 				return err
 			}
 		}
-	}
-}
-
-// leads returns a check that the lease names this process, by a live read: what
-// the election believes may be older than what another process did.
-func leads(live client.Reader, namespace, identity string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		var lease coordinationv1.Lease
-		if err := live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: LeaseName}, &lease); err != nil {
-			return fmt.Errorf("read the lease: %w", err)
-		}
-		if holder := lease.Spec.HolderIdentity; holder == nil || *holder != identity {
-			return errors.New("the lease names another process")
-		}
-		return nil
 	}
 }

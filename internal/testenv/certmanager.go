@@ -14,6 +14,7 @@ import (
 	"github.com/cert-manager/cert-manager/pkg/controller"
 	ingressshim "github.com/cert-manager/cert-manager/pkg/controller/certificate-shim/ingresses"
 	"github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/approver"
+	"github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/ca"
 	"github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/selfsigned"
 	"github.com/cert-manager/cert-manager/pkg/controller/certificates/issuing"
 	"github.com/cert-manager/cert-manager/pkg/controller/certificates/keymanager"
@@ -39,6 +40,8 @@ type CertManagerOptions struct {
 	NoApprover bool
 	// SelfSigned also signs requests for cert-manager's own SelfSigned issuers, whose Ready condition the test must set.
 	SelfSigned bool
+	// CA also signs requests for cert-manager's own CA issuers, whose Ready condition the test must set.
+	CA bool
 	// FailureBackoff is how long cert-manager waits before it replaces a failed request. Zero means cert-manager's default
 	// of an hour; it doubles with every failure, up to 32 hours.
 	FailureBackoff time.Duration
@@ -114,6 +117,9 @@ func (o CertManagerOptions) controllers() []string {
 	if o.SelfSigned {
 		names = append(names, selfsigned.CRControllerName)
 	}
+	if o.CA {
+		names = append(names, ca.CRControllerName)
+	}
 	return names
 }
 
@@ -135,7 +141,10 @@ func contextFactory(ctx context.Context, config *rest.Config, opts CertManagerOp
 	}
 	return controller.NewContextFactory(ctx, controller.ContextOptions{
 		Kubeconfig: kubeconfig,
-		Namespace:  opts.Namespace,
+		// A kubeconfig has no limits, and cert-manager's own are 5 requests a second.
+		KubernetesAPIQPS:   config.QPS,
+		KubernetesAPIBurst: config.Burst,
+		Namespace:          opts.Namespace,
 		IssuerOptions: controller.IssuerOptions{
 			ClusterResourceNamespace: "cert-manager",
 		},

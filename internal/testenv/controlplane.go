@@ -39,6 +39,9 @@ type Options struct {
 	// namespace of its own. With more, a test has one to itself from New until it ends, and so may change what belongs to
 	// the whole cluster; tests that run in parallel wait for one that is free.
 	Planes int
+	// AuditLog is a file to which the API server writes a line for each request that it has answered, with who asked for
+	// what, and nothing of what was in it. Empty: none.
+	AuditLog string
 	// AddToScheme adds the types, besides Kubernetes' and cert-manager's, that the clients of New know. May be nil.
 	AddToScheme func(*runtime.Scheme) error
 }
@@ -88,7 +91,7 @@ func (cp *ControlPlane) start(opts Options) error {
 	if err != nil {
 		return err
 	}
-	if err := cp.startAPIServer(assets, crds); err != nil {
+	if err := cp.startAPIServer(assets, crds, opts.AuditLog); err != nil {
 		return fmt.Errorf("start kube-apiserver: %w", err)
 	}
 	if opts.ControllerManager {
@@ -149,7 +152,10 @@ func (cp *ControlPlane) startGuard() error {
 	return cp.guard.Start()
 }
 
-func (cp *ControlPlane) startAPIServer(assets string, crds []string) error {
+// auditPolicy has every request logged once, when it has been answered.
+const auditPolicy = `{"apiVersion":"audit.k8s.io/v1","kind":"Policy","omitStages":["RequestReceived","ResponseStarted"],"rules":[{"level":"Metadata"}]}`
+
+func (cp *ControlPlane) startAPIServer(assets string, crds []string, auditLog string) error {
 	etcdLog, err := cp.log("etcd")
 	if err != nil {
 		return err
@@ -164,6 +170,13 @@ func (cp *ControlPlane) startAPIServer(assets string, crds []string) error {
 	etcd := &envtest.Etcd{Path: filepath.Join(assets, "etcd"), DataDir: filepath.Join(cp.dir, "etcd"), Out: etcdLog, Err: etcdLog}
 	etcd.Configure().Set("unsafe-no-fsync", "true").Set("log-level", "warn")
 	apiServer := &envtest.APIServer{Path: filepath.Join(assets, "kube-apiserver"), CertDir: cp.dir, Out: apiLog, Err: apiLog}
+	if auditLog != "" {
+		policy := filepath.Join(cp.dir, "audit-policy.json")
+		if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+			return err
+		}
+		apiServer.Configure().Set("audit-policy-file", policy).Set("audit-log-path", auditLog)
+	}
 	env := &envtest.Environment{
 		ControlPlane:             envtest.ControlPlane{Etcd: etcd, APIServer: apiServer},
 		CRDDirectoryPaths:        crds,

@@ -1,0 +1,355 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"os"
+	"time"
+
+	apiutil "github.com/cert-manager/cert-manager/pkg/api/util"
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/testenv"
+)
+
+// unlimited lifts the limit of calls.
+var unlimited = []string{"--vendor-rate=10000", "--vendor-burst=10000"}
+
+// patience bounds what is waited for.
+const patience = 10 * time.Minute
+
+// ready waits until the issuer can be used.
+func (r *rig) ready(ctx context.Context) error {
+	return await(ctx, "the issuer is Ready", time.Minute, 50*time.Millisecond, func() (bool, error) {
+		var i v1alpha1.RegfishClusterIssuer
+		err := r.client.Get(ctx, client.ObjectKey{Name: issuer}, &i)
+		return meta.IsStatusConditionTrue(i.Status.Conditions, v1alpha1.ConditionReady), err
+	})
+}
+
+// idle measures how long it takes from the approval of a request until its order arrives at
+// the vendor, while nothing else goes on.
+func (b *bench) idle(ctx context.Context) error {
+	r, err := newRig(ctx, b.programs, true)
+	if err != nil {
+		return err
+	}
+	defer r.end()
+	rep, err := r.start(ctx, unlimited...)
+	if err != nil {
+		return err
+	}
+	if err := r.ready(ctx); err != nil {
+		return err
+	}
+	if _, err := r.observe(ctx); err != nil {
+		return err
+	}
+	n := b.scaled(200)
+	approved := map[string]time.Time{}
+	for i := range n {
+		name := fmt.Sprintf("idle%d", i)
+		at, err := r.ask(ctx, name)
+		if err != nil {
+			return err
+		}
+		approved[hostOf(name)] = at
+		pause(ctx, 150*time.Millisecond)
+	}
+	waits, err := r.untilOrdered(ctx, approved)
+	if err != nil {
+		return err
+	}
+	b.figure("approved-to-order-idle-p99", share(waits, .99))
+	b.table("approval-to-order-idle", []string{"median s", "p99 s", "worst s"}, []any{share(waits, .5), share(waits, .99), share(waits, 1)})
+	return b.limiter(ctx, rep, "idle")
+}
+
+// untilOrdered waits until all hosts were ordered, and returns how long each took.
+func (r *rig) untilOrdered(ctx context.Context, approved map[string]time.Time) (waits []float64, err error) {
+	var sold map[string]time.Time
+	err = await(ctx, "all are ordered", patience, time.Second, func() (bool, error) {
+		if sold, err = r.vendor.sold(ctx); err != nil {
+			return false, err
+		}
+		for host := range approved {
+			if _, ok := sold[host]; !ok {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+	for host, at := range approved {
+		waits = append(waits, sold[host].Sub(at).Seconds())
+	}
+	return waits, err
+}
+
+// limiter shows how long calls waited for their turn.
+func (b *bench) limiter(ctx context.Context, rep *replica, when string) error {
+	s, err := rep.samples(ctx)
+	if err != nil {
+		return err
+	}
+	sum, err := s.sum("regfish_vendor_wait_seconds_sum")
+	if err != nil {
+		return err
+	}
+	count, err := s.sum("regfish_vendor_wait_seconds_count")
+	if err != nil {
+		return err
+	}
+	b.table("limiter-"+when, []string{"calls", "s waited by all of them"}, []any{count, sum})
+	return nil
+}
+
+// burst measures 500 requests at once, with a limit of 20 calls a second.
+func (b *bench) burst(ctx context.Context) error {
+	r, err := newRig(ctx, b.programs, true)
+	if err != nil {
+		return err
+	}
+	defer r.end()
+	if _, err := r.start(ctx, "--vendor-rate=20"); err != nil {
+		return err
+	}
+	if err := r.ready(ctx); err != nil {
+		return err
+	}
+	d, err := r.observe(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := r.audit.since(); err != nil {
+		return err
+	}
+	n := b.scaled(500)
+	began := time.Now()
+	if err := each(n, func(i int) error {
+		_, err := r.ask(ctx, fmt.Sprintf("burst%d", i))
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := await(ctx, "all are published", patience, 250*time.Millisecond, func() (bool, error) { return d.count(stepPublished) == n, nil }); err != nil {
+		return err
+	}
+	// What is still written of the last ones belongs to them.
+	pause(ctx, 5*time.Second)
+	asked, err := r.audit.since()
+	if err != nil {
+		return err
+	}
+	sold, err := r.vendor.sold(ctx)
+	if err != nil {
+		return err
+	}
+	ordered, published := 0.0, 0.0
+	valid, out := d.of(stepValidated), d.of(stepPublished)
+	for _, at := range sold {
+		ordered = max(ordered, at.Sub(began).Seconds())
+	}
+	for name, at := range out {
+		published = max(published, at.Sub(valid[name]).Seconds())
+	}
+	calls, sum, err := r.vendor.calls(ctx)
+	if err != nil {
+		return err
+	}
+	b.figure("burst-ordered-after", ordered)
+	b.figure("burst-published-after-issue", published)
+	b.figure("writes-per-certificate", float64(writes(asked))/float64(n))
+	b.requests("writes-of-a-certificate", asked, n)
+	rows := [][]any{{"all", float64(sum) / float64(n)}}
+	for _, e := range sorted(calls) {
+		rows = append(rows, []any{e, float64(calls[e]) / float64(n)})
+	}
+	b.table("vendor-calls-of-a-certificate", []string{"call", "for each certificate"}, rows...)
+	return nil
+}
+
+// throughput measures how long 500 Certificates take, with cert-manager's own CA issuer and
+// then with the controller and no limit of calls.
+func (b *bench) throughput(ctx context.Context) error {
+	r, err := newRig(ctx, b.programs, true)
+	if err != nil {
+		return err
+	}
+	defer r.end()
+	if err := r.certificateAuthority(ctx); err != nil {
+		return err
+	}
+	stop, err := testenv.StartCertManager(ctx, r.config, testenv.CertManagerOptions{CA: true})
+	if err != nil {
+		return err
+	}
+	r.atEnd(func() error { stop(); return nil })
+	d, err := r.observe(ctx)
+	if err != nil {
+		return err
+	}
+	n := b.scaled(500)
+	peer, err := b.certificates(ctx, r, d, "peer", n, ref("cert-manager.io", cmapi.IssuerKind, "ca"), 0)
+	if err != nil {
+		return err
+	}
+	rep, err := r.start(ctx, append(unlimited, "--poll-interval=1s")...)
+	if err != nil {
+		return err
+	}
+	if err := r.ready(ctx); err != nil {
+		return err
+	}
+	own, err := b.certificates(ctx, r, d, "own", n, ref(v1alpha1.Group, v1alpha1.KindClusterIssuer, issuer), rep.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	b.figure("throughput-ratio", peer/own)
+	return nil
+}
+
+// certificateAuthority makes cert-manager's own CA issuer.
+func (r *rig) certificateAuthority(ctx context.Context) error {
+	key, err := newKey()
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bench"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(10, 0, 0),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return fmt.Errorf("make a CA: %w", err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("make a CA: %w", err)
+	}
+	ca := &cmapi.Issuer{
+		ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: "ca"},
+		Spec:       cmapi.IssuerSpec{IssuerConfig: cmapi.IssuerConfig{CA: &cmapi.CAIssuer{SecretName: "ca"}}},
+	}
+	for _, o := range []client.Object{ca, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: "ca"}, Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{
+			corev1.TLSCertKey:       pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+			corev1.TLSPrivateKeyKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+		},
+	}} {
+		if err := r.client.Create(ctx, o); err != nil {
+			return fmt.Errorf("create %T: %w", o, err)
+		}
+	}
+	apiutil.SetIssuerCondition(ca, ca.Generation, cmapi.IssuerConditionReady, cmmeta.ConditionTrue, "SetByBench", "The bench set it.")
+	if err := r.client.Status().Update(ctx, ca); err != nil {
+		return fmt.Errorf("make the CA ready: %w", err)
+	}
+	return nil
+}
+
+// certificates makes n Certificates at once, waits until they are ready, and says where the
+// time went. It returns the seconds.
+func (b *bench) certificates(ctx context.Context, r *rig, d *diary, prefix string, n int, by cmmeta.IssuerReference, controller int) (float64, error) {
+	processes, err := r.processes(controller)
+	if err != nil {
+		return 0, err
+	}
+	before, err := used(processes)
+	if err != nil {
+		return 0, err
+	}
+	ready, began := d.count(stepReady), time.Now()
+	if err := each(n, func(i int) error {
+		name := fmt.Sprintf("%s%d", prefix, i)
+		return r.client.Create(ctx, &cmapi.Certificate{
+			ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name},
+			Spec: cmapi.CertificateSpec{
+				SecretName: name, DNSNames: []string{hostOf(name)}, IssuerRef: by,
+				PrivateKey: &cmapi.CertificatePrivateKey{Algorithm: cmapi.ECDSAKeyAlgorithm, Size: 256},
+			},
+		})
+	}); err != nil {
+		return 0, fmt.Errorf("create Certificates: %w", err)
+	}
+	if err := await(ctx, "all Certificates are ready", patience, 50*time.Millisecond, func() (bool, error) { return d.count(stepReady) == ready+n, nil }); err != nil {
+		return 0, err
+	}
+	took := time.Since(began).Seconds()
+	after, err := used(processes)
+	if err != nil {
+		return 0, err
+	}
+	var rows [][]any
+	for _, name := range sorted(processes) {
+		rows = append(rows, []any{name, after[name] - before[name]})
+	}
+	b.table("cpu-of-"+prefix, []string{"process", "CPU s"}, append(rows, []any{"wall time", took})...)
+	sold, err := r.vendor.sold(ctx)
+	if err != nil {
+		return 0, err
+	}
+	rows = nil
+	for _, step := range []string{stepAsked, stepApproved, stepOrdered, stepValidated, stepPublished, stepReady} {
+		times := d.of(step)
+		if step == stepOrdered {
+			times = sold
+		}
+		var after []float64
+		for _, at := range times {
+			if at.After(began) {
+				after = append(after, at.Sub(began).Seconds())
+			}
+		}
+		if len(after) > 0 {
+			rows = append(rows, []any{step, share(after, 0), share(after, .5), share(after, 1)})
+		}
+	}
+	b.table("steps-of-"+prefix, []string{"step", "first after s", "half after s", "all after s"}, rows...)
+	return took, nil
+}
+
+// processes are those that take part, by what they are.
+func (r *rig) processes(controller int) (map[string]int, error) {
+	found := map[string]int{"bench with cert-manager": os.Getpid(), "simulator": r.vendor.cmd.Process.Pid}
+	if controller != 0 {
+		found["controller"] = controller
+	}
+	children, err := childrenOf(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	for name, pid := range children {
+		if name == "etcd" || name == "kube-apiserver" {
+			found[name] = pid
+		}
+	}
+	return found, nil
+}
+
+// used is the CPU time of processes.
+func used(processes map[string]int) (map[string]float64, error) {
+	times := map[string]float64{}
+	for name, pid := range processes {
+		t, err := cpu(pid)
+		if err != nil {
+			return nil, err
+		}
+		times[name] = t
+	}
+	return times, nil
+}

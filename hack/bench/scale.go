@@ -1,0 +1,442 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/pki"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
+)
+
+const (
+	// age of the orders under way.
+	age = 4 * 24 * time.Hour
+	// starts are how often a start is measured; the median counts.
+	starts = 3
+	// settling is how long after its start a process is asked what it has in memory.
+	settling = 45 * time.Second
+)
+
+// tenThousand measures what 10,000 requests, orders and purchases that wait cost.
+func (b *bench) tenThousand(ctx context.Context) error {
+	r, err := newRig(ctx, b.programs, false)
+	if err != nil {
+		return err
+	}
+	defer r.end()
+	n := b.scaled(10000)
+	if err := b.populate(ctx, r, n); err != nil {
+		return err
+	}
+	alone, err := b.start(ctx, r, n)
+	if err != nil {
+		return err
+	}
+	b.figure("seen-after-cold-start", alone.seen)
+	b.figure("peak-rss", alone.peak)
+	b.figure("settled-rss", alone.settled)
+	if err := r.foreignSecrets(ctx, b.scaled(10000)); err != nil {
+		return err
+	}
+	secrets, err := b.start(ctx, r, n)
+	if err != nil {
+		return err
+	}
+	b.figure("peak-rss-added-by-foreign-secrets", secrets.peak-alone.peak)
+	b.figure("settled-rss-added-by-foreign-secrets", secrets.settled-alone.settled)
+	if err := r.foreignRequests(ctx, b.scaled(20000)); err != nil {
+		return err
+	}
+	foreign, err := b.start(ctx, r, n)
+	if err != nil {
+		return err
+	}
+	b.figure("peak-rss-added-by-foreign-requests", foreign.peak-secrets.peak)
+	b.figure("settled-rss-added-by-foreign-requests", foreign.settled-secrets.settled)
+	rep, err := b.firstMinute(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := b.among(ctx, r, rep); err != nil {
+		return err
+	}
+	return b.still(ctx, r, rep, n)
+}
+
+// populate makes n requests of Certificates whose orders wait for a DNS record. What regfish
+// would have been paid for stands in the ledger, as after a restore; all that follows from
+// that is written by the controller.
+func (b *bench) populate(ctx context.Context, r *rig, n int) error {
+	began := time.Now()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return fmt.Errorf("make a key: %w", err)
+	}
+	rep, err := r.start(ctx, unlimited...)
+	if err != nil {
+		return err
+	}
+	if err := r.ready(ctx); err != nil {
+		return err
+	}
+	if err := r.waiting(ctx, "sample", key); err != nil {
+		return err
+	}
+	var sample v1alpha1.RegfishPurchase
+	err = await(ctx, "the sample is ordered", time.Minute, 100*time.Millisecond, func() (bool, error) {
+		var list v1alpha1.RegfishPurchaseList
+		err := r.client.List(ctx, &list, client.InNamespace(ledger))
+		if len(list.Items) == 0 || list.Items[0].Spec.CertificateID == "" {
+			return false, err
+		}
+		sample = list.Items[0]
+		return true, err
+	})
+	if err != nil {
+		return err
+	}
+	if err := rep.stop(ctx); err != nil {
+		return err
+	}
+	if err := each(n-1, func(i int) error {
+		name := fmt.Sprintf("waiting%d", i)
+		if err := r.waiting(ctx, name, key); err != nil {
+			return err
+		}
+		return r.restore(ctx, &sample, name)
+	}); err != nil {
+		return err
+	}
+	fmt.Printf("  %d requests and purchases made after %.0f s\n", n, time.Since(began).Seconds())
+	if rep, err = r.start(ctx, unlimited...); err != nil {
+		return err
+	}
+	if err := r.rest(ctx); err != nil {
+		return err
+	}
+	var orders v1alpha1.RegfishOrderList
+	if err := r.client.List(ctx, &orders, client.InNamespace(tenant)); err != nil {
+		return err
+	}
+	for _, o := range orders.Items {
+		if o.Status.DCV == nil || len(o.Status.DCV.Records) == 0 {
+			return fmt.Errorf("order %s is not what was to be made: %s: %s", o.Name, o.Status.State, o.Status.Message)
+		}
+	}
+	if len(orders.Items) != n {
+		return fmt.Errorf("there are %d orders and not %d", len(orders.Items), n)
+	}
+	fmt.Printf("  all wait for their records after %.0f s\n", time.Since(began).Seconds())
+	return rep.stop(ctx)
+}
+
+// waiting makes a Certificate and its approved request.
+func (r *rig) waiting(ctx context.Context, name string, key *rsa.PrivateKey) error {
+	c := &cmapi.Certificate{
+		ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name},
+		Spec:       cmapi.CertificateSpec{SecretName: name, DNSNames: []string{hostOf(name)}, IssuerRef: ref(v1alpha1.Group, v1alpha1.KindClusterIssuer, issuer)},
+	}
+	if err := r.client.Create(ctx, c); err != nil {
+		return fmt.Errorf("create Certificate: %w", err)
+	}
+	csr, err := signed(hostOf(name), key)
+	if err != nil {
+		return err
+	}
+	cr, err := r.create(ctx, name, csr, c)
+	if err != nil {
+		return err
+	}
+	_, err = r.approve(ctx, cr)
+	return err
+}
+
+// restore orders for a request and makes the record of that, like the sample.
+func (r *rig) restore(ctx context.Context, sample *v1alpha1.RegfishPurchase, name string) error {
+	var cr cmapi.CertificateRequest
+	if err := r.client.Get(ctx, client.ObjectKey{Namespace: tenant, Name: name}, &cr); err != nil {
+		return fmt.Errorf("read request: %w", err)
+	}
+	host := hostOf(name)
+	id, err := r.vendor.order(ctx, host, cr.Spec.Request, int(sample.Spec.ValidityDays))
+	if err != nil {
+		return err
+	}
+	hash := pki.NamesHash(sample.Spec.Endpoint, []string{host})
+	p := &v1alpha1.RegfishPurchase{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ledger, Name: purchase.Name(hash, 1), Labels: sample.Labels},
+		Spec:       *sample.Spec.DeepCopy(),
+	}
+	s := &p.Spec
+	s.NamesHash, s.CommonName, s.DNSNames, s.Request, s.CertificateID = hash, "", []string{host}, cr.Spec.Request, id
+	if sample.Spec.CommonName != "" {
+		s.CommonName = host
+	}
+	s.Beneficiary.CertificateName, s.Beneficiary.RequestName, s.Beneficiary.RequestUID = name, name, cr.UID
+	for i := range s.Attempts {
+		a := &s.Attempts[i]
+		a.RequestName, a.RequestUID, a.Time = name, cr.UID, metav1.NewMicroTime(a.Time.Add(-age))
+		if a.Outcome != nil {
+			a.Outcome.Time = metav1.NewMicroTime(a.Outcome.Time.Add(-age))
+		}
+	}
+	if err := r.client.Create(ctx, p); err != nil {
+		return fmt.Errorf("create purchase: %w", err)
+	}
+	return nil
+}
+
+// rest waits until the controller has written nothing for a while.
+func (r *rig) rest(ctx context.Context) error {
+	const quiet = 10 * time.Second
+	last := time.Now()
+	return await(ctx, "the controller writes nothing more", 20*time.Minute, time.Second, func() (bool, error) {
+		all, err := r.audit.since()
+		if writes(all) > 0 {
+			last = time.Now()
+		}
+		return time.Since(last) > quiet, err
+	})
+}
+
+// foreignSecrets makes Secrets that are no business of the controller's.
+func (r *rig) foreignSecrets(ctx context.Context, n int) error {
+	payload := []byte(strings.Repeat("x", 7<<10))
+	return each(n, func(i int) error {
+		return r.client.Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: fmt.Sprintf("foreign%d", i)}, Data: map[string][]byte{"tls.crt": payload},
+		})
+	})
+}
+
+// foreignRequests makes requests for other issuers.
+func (r *rig) foreignRequests(ctx context.Context, n int) error {
+	key, err := newKey()
+	if err != nil {
+		return err
+	}
+	csr, err := signed("foreign.example.com", key)
+	if err != nil {
+		return err
+	}
+	return each(n, func(i int) error {
+		return r.client.Create(ctx, &cmapi.CertificateRequest{
+			ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: fmt.Sprintf("foreign%d", i)},
+			Spec:       cmapi.CertificateRequestSpec{Request: csr, IssuerRef: ref("cert-manager.io", cmapi.IssuerKind, "ca")},
+		})
+	})
+}
+
+// started is what a start came to.
+type started struct{ seen, peak, settled float64 }
+
+// start starts the controller several times, and returns the medians.
+func (b *bench) start(ctx context.Context, r *rig, n int) (started, error) {
+	var seen, peak, settled []float64
+	for range starts {
+		rep, err := r.start(ctx)
+		if err != nil {
+			return started{}, err
+		}
+		if err := rep.sees(ctx, n); err != nil {
+			return started{}, err
+		}
+		seen = append(seen, time.Since(rep.started).Seconds())
+		pause(ctx, settling-time.Since(rep.started))
+		p, s, err := rep.memory()
+		if err != nil {
+			return started{}, err
+		}
+		peak, settled = append(peak, p), append(settled, s)
+		if err := rep.stop(ctx); err != nil {
+			return started{}, err
+		}
+	}
+	var rows [][]any
+	for i := range seen {
+		rows = append(rows, []any{seen[i], peak[i], settled[i]})
+	}
+	b.table("starts", []string{"all seen after s", "peak MiB", "settled MiB"}, rows...)
+	return started{share(seen, .5), share(peak, .5), share(settled, .5)}, nil
+}
+
+// sees waits until all requests, orders and purchases were reconciled once and nothing waits
+// for its turn.
+func (rep *replica) sees(ctx context.Context, n int) error {
+	return await(ctx, "all are seen", 5*time.Minute, 250*time.Millisecond, func() (bool, error) {
+		if !rep.alive() {
+			return false, errors.New(rep.tail())
+		}
+		s, err := rep.samples(ctx)
+		if err != nil {
+			return false, nil //nolint:nilerr // it does not listen yet
+		}
+		for _, kind := range []string{"certificaterequest", "regfishorder", "regfishpurchase"} {
+			done, err := s.sum("controller_runtime_reconcile_total", `controller="`+kind+`"`)
+			if err != nil || int(done) < n {
+				return false, err
+			}
+		}
+		waiting, err := s.sum("workqueue_depth")
+		return waiting == 0, err
+	})
+}
+
+// firstMinute watches what a start costs, and leaves the process running.
+func (b *bench) firstMinute(ctx context.Context, r *rig) (*replica, error) {
+	if _, err := r.audit.since(); err != nil {
+		return nil, err
+	}
+	_, before, err := r.vendor.calls(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rep, err := r.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pause(ctx, time.Minute)
+	all, err := r.audit.since()
+	if err != nil {
+		return nil, err
+	}
+	_, after, err := r.vendor.calls(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.figure("writes-in-the-first-minute", float64(writes(all)))
+	b.figure("vendor-calls-in-the-first-minute", float64(after-before))
+	b.requests("first-minute", all, 1)
+	return rep, nil
+}
+
+// among measures how long it takes from an approval to the order beside those that wait,
+// until the poller has read one list for all of them, and with that list under way.
+func (b *bench) among(ctx context.Context, r *rig, rep *replica) error {
+	if _, err := r.observe(ctx); err != nil {
+		return err
+	}
+	approved, swept := map[string]time.Time{}, map[string]time.Time{}
+	ask := func(into map[string]time.Time) error {
+		name := fmt.Sprintf("among%d", len(approved)+len(swept))
+		at, err := r.ask(ctx, name)
+		into[hostOf(name)] = at
+		return err
+	}
+	lists := func() (int, int, error) {
+		calls, _, err := r.vendor.calls(ctx)
+		return calls[string(simulator.EndpointList)], calls[string(simulator.EndpointOrder)], err
+	}
+	// A list is read after eight minutes, give or take a sixth, and as the budget allows.
+	const longest = 11 * time.Minute
+	for len(swept) == 0 && time.Since(rep.started) < longest {
+		_, placed, err := lists()
+		if err != nil {
+			return err
+		}
+		if err := ask(approved); err != nil {
+			return err
+		}
+		if err := await(ctx, "the order is placed", time.Minute, 50*time.Millisecond, func() (bool, error) {
+			_, now, err := lists()
+			return now > placed, err
+		}); err != nil {
+			return err
+		}
+		// What is read now is for nobody's order.
+		before, _, err := lists()
+		if err != nil {
+			return err
+		}
+		for quiet := time.Now(); time.Since(quiet) < 2*time.Second && len(swept) == 0; pause(ctx, 10*time.Millisecond) {
+			now, _, err := lists()
+			if err != nil {
+				return err
+			}
+			for i := 0; now > before && i < 5; i++ {
+				if err := ask(swept); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	waits, err := r.untilOrdered(ctx, approved)
+	if err != nil {
+		return err
+	}
+	b.figure("approved-to-order-among-10000-p99", share(waits, .99))
+	b.table("approval-to-order-among-10000", []string{"orders", "median s", "p99 s", "worst s"}, []any{len(waits), share(waits, .5), share(waits, .99), share(waits, 1)})
+	if len(swept) > 0 {
+		if waits, err = r.untilOrdered(ctx, swept); err != nil {
+			return err
+		}
+		b.figure("approved-to-order-during-a-sweep", share(waits, 1))
+	}
+	return b.limiter(ctx, rep, "among-10000")
+}
+
+// still watches a process that has nothing to do but to wait.
+func (b *bench) still(ctx context.Context, r *rig, rep *replica, n int) error {
+	if err := r.rest(ctx); err != nil {
+		return err
+	}
+	if _, err := r.audit.since(); err != nil {
+		return err
+	}
+	_, called, err := r.vendor.calls(ctx)
+	if err != nil {
+		return err
+	}
+	before, err := cpu(rep.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	for time.Since(began) < b.steady && ctx.Err() == nil {
+		pause(ctx, min(time.Minute, b.steady-time.Since(began)))
+		now, err := cpu(rep.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("  steady for %.0f s: %.2f %% of a core\n", time.Since(began).Seconds(), 100*(now-before)/time.Since(began).Seconds())
+	}
+	took := time.Since(began)
+	after, err := cpu(rep.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	all, err := r.audit.since()
+	if err != nil {
+		return err
+	}
+	_, calledThen, err := r.vendor.calls(ctx)
+	if err != nil {
+		return err
+	}
+	peak, now, err := rep.memory()
+	if err != nil {
+		return err
+	}
+	b.figure("steady-lists-of-the-api-server", float64(verbs(all, "list")))
+	b.figure("steady-writes-of-a-purchase", float64(writes(all))/float64(n))
+	b.figure("steady-share-of-a-core", 100*(after-before)/took.Seconds())
+	b.figure("steady-vendor-calls-of-a-purchase", float64(calledThen-called)/float64(n)/took.Hours())
+	b.requests("steady", all, 1)
+	b.table("steady-memory", []string{"peak MiB", "at the end MiB"}, []any{peak, now})
+	return nil
+}
