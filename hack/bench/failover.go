@@ -43,7 +43,7 @@ func (b *bench) failover(ctx context.Context) error {
 	next := func() (string, error) {
 		number++
 		name := fmt.Sprintf("failover%d", number)
-		_, err := r.ask(ctx, name)
+		_, _, err := r.ask(ctx, name, nil)
 		return hostOf(name), err
 	}
 	acted := func(host string) (time.Time, error) {

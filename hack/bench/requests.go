@@ -20,7 +20,9 @@ import (
 	apiutil "github.com/cert-manager/cert-manager/pkg/api/util"
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -42,18 +44,18 @@ func newKey() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(),
 // hostOf is the domain that a request of that name is for.
 func hostOf(name string) string { return name + "-example.com" }
 
-// create creates a request as cert-manager makes them, of a Certificate if there is one.
+// create creates a request as cert-manager makes them.
 func (r *rig) create(ctx context.Context, name string, csr []byte, owner *cmapi.Certificate) (*cmapi.CertificateRequest, error) {
 	cr := &cmapi.CertificateRequest{
-		ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name},
-		Spec:       cmapi.CertificateRequestSpec{Request: csr, IssuerRef: ref(v1alpha1.Group, v1alpha1.KindClusterIssuer, issuer)},
-	}
-	if owner != nil {
-		cr.Annotations = map[string]string{
-			cmapi.CertificateNameKey: owner.Name, cmapi.CertificateRequestRevisionAnnotationKey: "1",
-			cmapi.CertificateRequestPrivateKeyAnnotationKey: owner.Name + "-abcde",
-		}
-		cr.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(owner, cmapi.SchemeGroupVersion.WithKind(cmapi.CertificateKind))}
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: tenant, Name: name,
+			Annotations: map[string]string{
+				cmapi.CertificateNameKey: owner.Name, cmapi.CertificateRequestRevisionAnnotationKey: "1",
+				cmapi.CertificateRequestPrivateKeyAnnotationKey: owner.Name + "-abcde",
+			},
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(owner, cmapi.SchemeGroupVersion.WithKind(cmapi.CertificateKind))},
+		},
+		Spec: cmapi.CertificateRequestSpec{Request: csr, IssuerRef: ref(v1alpha1.Group, v1alpha1.KindClusterIssuer, issuer)},
 	}
 	if err := r.client.Create(ctx, cr); err != nil {
 		return nil, fmt.Errorf("create request %s: %w", name, err)
@@ -76,21 +78,41 @@ func (r *rig) approve(ctx context.Context, cr *cmapi.CertificateRequest) (time.T
 	return began, nil
 }
 
-// ask creates and approves a request for a new key, and returns when it was approved.
-func (r *rig) ask(ctx context.Context, name string) (time.Time, error) {
-	key, err := newKey()
-	if err != nil {
-		return time.Time{}, err
+// certificate creates a Certificate for our issuer.
+func (r *rig) certificate(ctx context.Context, name string) (*cmapi.Certificate, error) {
+	c := &cmapi.Certificate{
+		ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name},
+		Spec:       cmapi.CertificateSpec{SecretName: name, DNSNames: []string{hostOf(name)}, IssuerRef: ref(v1alpha1.Group, v1alpha1.KindClusterIssuer, issuer)},
+	}
+	if err := r.client.Create(ctx, c); err != nil {
+		return nil, fmt.Errorf("create Certificate: %w", err)
+	}
+	return c, nil
+}
+
+// ask creates a Certificate and its request, with the key or a new one, and approves that.
+// It returns the request and when it was approved.
+func (r *rig) ask(ctx context.Context, name string, key crypto.Signer) (*cmapi.CertificateRequest, time.Time, error) {
+	var err error
+	if key == nil {
+		if key, err = newKey(); err != nil {
+			return nil, time.Time{}, err
+		}
 	}
 	csr, err := signed(hostOf(name), key)
 	if err != nil {
-		return time.Time{}, err
+		return nil, time.Time{}, err
 	}
-	cr, err := r.create(ctx, name, csr, nil)
+	c, err := r.certificate(ctx, name)
 	if err != nil {
-		return time.Time{}, err
+		return nil, time.Time{}, err
 	}
-	return r.approve(ctx, cr)
+	cr, err := r.create(ctx, name, csr, c)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	at, err := r.approve(ctx, cr)
+	return cr, at, err
 }
 
 // each does something for the numbers below n, in parallel.
@@ -174,7 +196,7 @@ func (d *diary) count(step string) int {
 
 // observe writes the diary until the rig ends, and stands in for DNS automation: it reads
 // nothing but the status of orders, and puts the records there into the vendor's DNS.
-func (r *rig) observe(ctx context.Context) (*diary, error) {
+func (r *rig) observe(ctx context.Context) *diary {
 	d := &diary{at: map[string]map[string]time.Time{}}
 	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -207,28 +229,35 @@ func (r *rig) observe(ctx context.Context) (*diary, error) {
 			})
 		}},
 	} {
-		watcher, err := r.client.Watch(ctx, w.list, client.InNamespace(tenant))
-		if err != nil {
-			return nil, fmt.Errorf("watch: %w", err)
-		}
 		running.Go(func() {
-			defer watcher.Stop()
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case e, ok := <-watcher.ResultChan():
-					if !ok {
-						return
-					}
-					if o, ok := e.Object.(client.Object); ok && e.Type != watch.Deleted {
-						w.see(o)
-					}
-				}
+			// The API server ends a watch after some minutes, and one that is slow at once.
+			for ; ctx.Err() == nil; pause(ctx, 100*time.Millisecond) {
+				r.watch(ctx, w.list, w.see)
 			}
 		})
 	}
-	return d, nil
+	return d
+}
+
+// watch shows what there is, and then what changes, until the watch ends. What goes wrong is
+// tried again by the caller.
+func (r *rig) watch(ctx context.Context, list client.ObjectList, see func(client.Object)) {
+	if err := r.client.List(ctx, list, client.InNamespace(tenant)); err != nil {
+		return
+	}
+	if err := meta.EachListItem(list, func(o runtime.Object) error { see(o.(client.Object)); return nil }); err != nil {
+		return
+	}
+	watcher, err := r.client.Watch(ctx, list, client.InNamespace(tenant), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.GetResourceVersion()}})
+	if err != nil {
+		return
+	}
+	defer watcher.Stop()
+	for e := range watcher.ResultChan() {
+		if o, ok := e.Object.(client.Object); ok && e.Type != watch.Deleted {
+			see(o)
+		}
+	}
 }
 
 func (d *diary) request(cr *cmapi.CertificateRequest) {

@@ -94,7 +94,7 @@ func (b *bench) populate(ctx context.Context, r *rig, n int) error {
 	if err := r.ready(ctx); err != nil {
 		return err
 	}
-	if err := r.waiting(ctx, "sample", key); err != nil {
+	if _, _, err := r.ask(ctx, "sample", key); err != nil {
 		return err
 	}
 	var sample v1alpha1.RegfishPurchase
@@ -115,10 +115,11 @@ func (b *bench) populate(ctx context.Context, r *rig, n int) error {
 	}
 	if err := each(n-1, func(i int) error {
 		name := fmt.Sprintf("waiting%d", i)
-		if err := r.waiting(ctx, name, key); err != nil {
+		cr, _, err := r.ask(ctx, name, key)
+		if err != nil {
 			return err
 		}
-		return r.restore(ctx, &sample, name)
+		return r.restore(ctx, &sample, cr)
 	}); err != nil {
 		return err
 	}
@@ -145,34 +146,9 @@ func (b *bench) populate(ctx context.Context, r *rig, n int) error {
 	return rep.stop(ctx)
 }
 
-// waiting makes a Certificate and its approved request.
-func (r *rig) waiting(ctx context.Context, name string, key *rsa.PrivateKey) error {
-	c := &cmapi.Certificate{
-		ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name},
-		Spec:       cmapi.CertificateSpec{SecretName: name, DNSNames: []string{hostOf(name)}, IssuerRef: ref(v1alpha1.Group, v1alpha1.KindClusterIssuer, issuer)},
-	}
-	if err := r.client.Create(ctx, c); err != nil {
-		return fmt.Errorf("create Certificate: %w", err)
-	}
-	csr, err := signed(hostOf(name), key)
-	if err != nil {
-		return err
-	}
-	cr, err := r.create(ctx, name, csr, c)
-	if err != nil {
-		return err
-	}
-	_, err = r.approve(ctx, cr)
-	return err
-}
-
 // restore orders for a request and makes the record of that, like the sample.
-func (r *rig) restore(ctx context.Context, sample *v1alpha1.RegfishPurchase, name string) error {
-	var cr cmapi.CertificateRequest
-	if err := r.client.Get(ctx, client.ObjectKey{Namespace: tenant, Name: name}, &cr); err != nil {
-		return fmt.Errorf("read request: %w", err)
-	}
-	host := hostOf(name)
+func (r *rig) restore(ctx context.Context, sample *v1alpha1.RegfishPurchase, cr *cmapi.CertificateRequest) error {
+	host := hostOf(cr.Name)
 	id, err := r.vendor.order(ctx, host, cr.Spec.Request, int(sample.Spec.ValidityDays))
 	if err != nil {
 		return err
@@ -187,10 +163,10 @@ func (r *rig) restore(ctx context.Context, sample *v1alpha1.RegfishPurchase, nam
 	if sample.Spec.CommonName != "" {
 		s.CommonName = host
 	}
-	s.Beneficiary.CertificateName, s.Beneficiary.RequestName, s.Beneficiary.RequestUID = name, name, cr.UID
+	s.Beneficiary.CertificateName, s.Beneficiary.RequestName, s.Beneficiary.RequestUID = cr.Name, cr.Name, cr.UID
 	for i := range s.Attempts {
 		a := &s.Attempts[i]
-		a.RequestName, a.RequestUID, a.Time = name, cr.UID, metav1.NewMicroTime(a.Time.Add(-age))
+		a.RequestName, a.RequestUID, a.Time = cr.Name, cr.UID, metav1.NewMicroTime(a.Time.Add(-age))
 		if a.Outcome != nil {
 			a.Outcome.Time = metav1.NewMicroTime(a.Outcome.Time.Add(-age))
 		}
@@ -328,13 +304,11 @@ func (b *bench) firstMinute(ctx context.Context, r *rig) (*replica, error) {
 // among measures how long it takes from an approval to the order beside those that wait,
 // until the poller has read one list for all of them, and with that list under way.
 func (b *bench) among(ctx context.Context, r *rig, rep *replica) error {
-	if _, err := r.observe(ctx); err != nil {
-		return err
-	}
+	r.observe(ctx)
 	approved, swept := map[string]time.Time{}, map[string]time.Time{}
 	ask := func(into map[string]time.Time) error {
 		name := fmt.Sprintf("among%d", len(approved)+len(swept))
-		at, err := r.ask(ctx, name)
+		_, at, err := r.ask(ctx, name, nil)
 		into[hostOf(name)] = at
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -161,6 +162,72 @@ func TestOneProcessTakesSlotsWithoutConflicts(t *testing.T) {
 	if got := w.vendor.sent(); got != wants || w.slots() != wants {
 		t.Errorf("%d orders, %d slots, want %d", got, w.slots(), wants)
 	}
+}
+
+// Slots that are asked for while others are written are written together: with hundreds of
+// orders at once each would otherwise wait for all before it. The limit is counted through
+// all of them, and where the write does not come about nobody buys.
+func TestSlotsAreTakenTogether(t *testing.T) {
+	const wants, limit = 12, 5
+	lost := errors.New("no answer")
+	for name, tc := range map[string]struct {
+		reason string
+		second func() error // what becomes of the write of those that waited
+		bought int
+	}{
+		"and the limit holds":         {"two writes are enough for all", func() error { return nil }, limit},
+		"and lost together":           {"a slot that may not have been taken buys nothing", func() error { return lost }, 1},
+		"by one that breaks down":     {"those that wait for it must not take that for a slot", func() error { panic("broken") }, 1},
+		"and somebody else was first": {"they are counted again on what is there now", func() error { return apierrors.NewConflict(schema.GroupResource{}, theIssuer.Name, lost) }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var requests []client.Object
+			for i := range wants {
+				requests = append(requests, approved("shop", fmt.Sprintf("host%02d-1", i), types.UID(fmt.Sprintf("r%d", i)), csr(t, keyA, fmt.Sprintf("host%02d.example.com", i))))
+			}
+			w := newWorld(t, append([]client.Object{readyIssuer(limit)}, requests...)...)
+			goOn, writes := make(chan struct{}), 0
+			s := w.spender("one", interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+				if _, ok := o.(v1alpha1.Issuer); ok {
+					if writes++; writes == 1 {
+						<-goOn
+					} else if err := tc.second(); err != nil {
+						return err
+					}
+				}
+				return c.SubResource(sub).Patch(ctx, o, patch, opts...)
+			}})
+			var end sync.WaitGroup
+			for _, o := range requests {
+				end.Go(func() {
+					defer func() { _ = recover() }() // As the manager does.
+					d, _, err := s.Spend(t.Context(), client.ObjectKeyFromObject(o), o.GetUID())
+					if err == nil && d.Step != StepFollow && d.Reason != v1alpha1.ReasonPurchaseLimitReached {
+						t.Errorf("%s: step %d: %s", tc.reason, d.Step, d.Message)
+					}
+				})
+			}
+			for !waiting(s, wants-1) {
+				runtime.Gosched()
+			}
+			close(goOn)
+			end.Wait()
+			if got := w.vendor.sent(); got != tc.bought || int(w.slots()) != tc.bought {
+				t.Errorf("%s: %d orders, %d slots, want %d", tc.reason, got, w.slots(), tc.bought)
+			}
+			if tc.bought == limit && writes != 2 {
+				t.Errorf("%s: %d writes", tc.reason, writes)
+			}
+		})
+	}
+}
+
+// waiting reports whether so many wait for a slot.
+func waiting(s *Spender, n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.changes[theIssuer]
+	return b != nil && len(b.changes) == n
 }
 
 // An API server that loses requests and replies, a vendor that gives every kind of

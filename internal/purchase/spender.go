@@ -71,10 +71,11 @@ type Spender struct {
 	// Warn tells people of a condition that a purchase has turned to; nil: nobody.
 	Warn func(*v1alpha1.RegfishPurchase, metav1.Condition)
 
-	work   sync.WaitGroup
-	slots  sync.Mutex
-	mu     sync.Mutex
-	flying map[string]bool
+	work    sync.WaitGroup
+	slots   sync.Mutex // one write of slots at a time
+	mu      sync.Mutex
+	changes map[v1alpha1.IssuerRef]*batch // of slots, not being written yet
+	flying  map[string]bool
 	// sent is, by the name of the purchase, the last attempt whose order this process may
 	// have sent. It is kept for as long as the process lives: a restored record may say
 	// of any of them that it has no outcome yet.
@@ -400,12 +401,50 @@ func use(issuer v1alpha1.Issuer, buckets []v1alpha1.PurchaseBucket, now time.Tim
 	issuer.GetStatus().Purchases = UsageOf(slots, buckets, queued)
 }
 
+// batch is changes of one issuer's use of its limit that are written together.
+type batch struct {
+	changes []func(v1alpha1.Issuer, time.Time)
+	done    chan struct{}
+	err     error
+}
+
+// errNotWritten is what a writer leaves that broke down: without a slot nothing is bought.
+var errNotWritten = errors.New("the purchase limit was not written")
+
 // updateSlots changes the issuer's use of its limit. Within this process the
 // changes are made one after another, so that they do not conflict among
-// themselves; against other processes the resourceVersion guards.
+// themselves, and those that come while one is written are written together, or many orders
+// at once would wait for each other; against other processes the resourceVersion guards.
 func (s *Spender) updateSlots(ctx context.Context, ref v1alpha1.IssuerRef, change func(v1alpha1.Issuer, time.Time)) error {
+	s.mu.Lock()
+	b := s.changes[ref]
+	first := b == nil
+	if first {
+		if s.changes == nil {
+			s.changes = map[v1alpha1.IssuerRef]*batch{}
+		}
+		b = &batch{done: make(chan struct{}), err: errNotWritten}
+		s.changes[ref] = b
+	}
+	b.changes = append(b.changes, change)
+	s.mu.Unlock()
+	if !first {
+		<-b.done
+		return b.err
+	}
+	defer close(b.done)
 	s.slots.Lock()
 	defer s.slots.Unlock()
+	s.mu.Lock()
+	// Whoever comes from here on waits for the next write.
+	delete(s.changes, ref)
+	s.mu.Unlock()
+	b.err = s.writeSlots(ctx, ref, b.changes)
+	return b.err
+}
+
+// writeSlots makes the changes on what the API server has, and writes that.
+func (s *Spender) writeSlots(ctx context.Context, ref v1alpha1.IssuerRef, changes []func(v1alpha1.Issuer, time.Time)) error {
 	for range 5 {
 		live, err := LookUpIssuer(ctx, s.Live, ref)
 		if err != nil {
@@ -415,7 +454,9 @@ func (s *Spender) updateSlots(ctx context.Context, ref v1alpha1.IssuerRef, chang
 			return fmt.Errorf("reserve a slot: %s is gone", ref)
 		}
 		before := live.DeepCopyObject().(client.Object)
-		change(live, s.Clock.Now())
+		for _, change := range changes {
+			change(live, s.Clock.Now())
+		}
 		err = s.Client.Status().Patch(ctx, live, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 		if !apierrors.IsConflict(err) {
 			return err
