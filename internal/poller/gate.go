@@ -264,6 +264,15 @@ func (g *gate) wait(c class, now time.Time) time.Duration {
 	return wait
 }
 
+// scarce reports whether calls keep each other waiting, or soon will: less than half of the
+// burst is left.
+func (g *gate) scarce() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fill()
+	return g.limits.Rate > 0 && g.level-float64(g.held) < float64(g.limits.Burst)/2
+}
+
 // fill brings the bucket up to date, and returns the time.
 func (g *gate) fill() time.Time {
 	now := time.Now()

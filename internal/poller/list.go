@@ -8,6 +8,7 @@ import (
 	"errors"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -24,6 +25,9 @@ type lists struct {
 	next *batch        // not sent yet, nil if there is none
 	busy chan struct{} // one list at a time: whoever comes meanwhile shares the next
 }
+
+// gathering is how long a list waits for more who share it, while calls are scarce.
+const gathering = 250 * time.Millisecond
 
 // batch is one list and those who read it.
 type batch struct{ readers []*reader }
@@ -68,6 +72,11 @@ func (c *Client) list(ctx context.Context, b *batch, class class) {
 	l := &c.lists[class]
 	l.busy <- struct{}{}
 	defer func() { <-l.busy }()
+	if c.account.scarce() {
+		// Each list takes the call of an order. With hundreds of orders at once, those that
+		// were sent a moment ago make room for others that need one.
+		<-time.After(gathering)
+	}
 	done, err := c.account.enter(ctx, opList, class)
 	// Whoever comes from here on waits for the next list.
 	l.mu.Lock()

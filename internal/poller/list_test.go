@@ -97,3 +97,44 @@ func TestReadersOfAListAreIndependent(t *testing.T) {
 		}
 	})
 }
+
+// While calls are scarce, a list waits a moment for more who share it: each takes the call
+// of an order. Otherwise it keeps nobody waiting.
+func TestListGathersReadersWhileCallsAreScarce(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		since  time.Duration // the start of the account, whose bucket is empty then
+		lists  int
+		first  time.Duration // until the first list is sent
+	}{
+		"with few calls left": {"three who ask within a moment need one call", 500 * time.Millisecond, 1, gathering},
+		"after a pause":       {"nothing is saved by waiting", time.Minute, 3, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := newVendor(1)
+				v.latency = time.Millisecond
+				c := NewAccounts(DefaultLimits).Client(v)
+				if err := c.Certificates(t.Context(), func(regfish.Certificate) error { return nil }); err != nil {
+					t.Fatal(err)
+				}
+				pass(tc.since)
+				before, asked := len(v.made("list")), time.Now()
+				var work sync.WaitGroup
+				for i := range 3 {
+					work.Go(func() {
+						nap(time.Duration(i) * 100 * time.Millisecond)
+						if err := c.Certificates(t.Context(), func(regfish.Certificate) error { return nil }); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				work.Wait()
+				lists := v.made("list")[before:]
+				if len(lists) != tc.lists || lists[0].Sub(asked) != tc.first {
+					t.Errorf("%s: %d lists, the first after %s", tc.reason, len(lists), lists[0].Sub(asked))
+				}
+			})
+		})
+	}
+}
