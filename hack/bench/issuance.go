@@ -188,7 +188,7 @@ func (b *bench) throughput(ctx context.Context) error {
 	if err := r.certificateAuthority(ctx); err != nil {
 		return err
 	}
-	stop, err := testenv.StartCertManager(ctx, r.config, testenv.CertManagerOptions{CA: true})
+	stop, err := testenv.StartCertManager(ctx, r.config, testenv.CertManagerOptions{CA: true, SharedInformers: true})
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (b *bench) throughput(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rep, err := r.start(ctx, append(unlimited, "--poll-interval=1s")...)
+	rep, err := r.start(ctx, append(unlimited, "--poll-interval=2s")...)
 	if err != nil {
 		return err
 	}

@@ -162,6 +162,9 @@ func (b *bench) run(ctx context.Context, chosen string) error {
 		if !slices.Contains(wanted, p.name) {
 			continue
 		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		began := time.Now()
 		fmt.Printf("\n=== %s\n", p.name)
 		b.part = p.name
@@ -251,7 +254,7 @@ func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m))
 
 // simulated runs the tests that tell figures.
 func (b *bench) simulated(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, "go", "test", "-json", "-count=1", "./internal/poller")
+	cmd := exec.CommandContext(ctx, "go", "test", "-json", "-count=1", "./internal/poller", "-args", "-days=30")
 	cmd.Stderr = os.Stderr
 	events, err := cmd.StdoutPipe()
 	if err != nil {

@@ -88,7 +88,7 @@ func newRig(ctx context.Context, p programs, controllerManager bool) (_ *rig, er
 	if r.client, err = client.NewWithWatch(r.config, client.Options{Scheme: operator.Scheme()}); err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
-	if r.vendor, err = startVendor(ctx, r.simulator, r.dir); err != nil {
+	if r.vendor, err = startVendor(r.simulator, r.dir); err != nil {
 		return nil, err
 	}
 	r.atEnd(r.vendor.stop)

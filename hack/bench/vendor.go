@@ -33,7 +33,7 @@ type vendor struct {
 }
 
 // startVendor starts the simulator and returns when it serves.
-func startVendor(ctx context.Context, program, dir string) (*vendor, error) {
+func startVendor(program, dir string) (*vendor, error) {
 	caFile := filepath.Join(dir, "simulator-ca.pem")
 	log, err := os.Create(filepath.Join(dir, "simulator.log"))
 	if err != nil {
@@ -64,7 +64,7 @@ func startVendor(ctx context.Context, program, dir string) (*vendor, error) {
 		return nil, errors.Join(fmt.Errorf("start the simulator: %w", err), v.stop())
 	}
 	v.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, MaxIdleConnsPerHost: 16}}
-	return v, ctx.Err()
+	return v, nil
 }
 
 func (v *vendor) stop() error {

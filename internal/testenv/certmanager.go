@@ -45,6 +45,9 @@ type CertManagerOptions struct {
 	// FailureBackoff is how long cert-manager waits before it replaces a failed request. Zero means cert-manager's default
 	// of an hour; it doubles with every failure, up to 32 hours.
 	FailureBackoff time.Duration
+	// SharedInformers lets the controllers share what they watch, as cert-manager's do: for those who measure. See
+	// startControllers.
+	SharedInformers bool
 	// Clock that the controllers go by; nil for the real one.
 	Clock *Clock
 }
@@ -65,41 +68,52 @@ func StartCertManager(ctx context.Context, config *rest.Config, opts CertManager
 		}
 	}()
 
-	for _, name := range opts.controllers() {
-		if err := startController(ctx, &running, name, config, opts); err != nil {
-			return nil, fmt.Errorf("start cert-manager's controller %s: %w", name, err)
+	names := opts.controllers()
+	if opts.SharedInformers {
+		return stop, startControllers(ctx, &running, names, config, opts)
+	}
+	for _, name := range names {
+		if err := startControllers(ctx, &running, []string{name}, config, opts); err != nil {
+			return nil, err
 		}
 	}
 	return stop, nil
 }
 
-// startController runs one controller with informers of its own. In cert-manager all share them, but in v1.21.2 the
-// issuing controller writes to the cached Certificate of a failed request (failIssueCertificate) while the others read
-// it, which the race detector would report in every test of a failure.
-func startController(ctx context.Context, running *sync.WaitGroup, name string, config *rest.Config, opts CertManagerOptions) error {
+// startControllers runs controllers that share their informers. In cert-manager all do, but in v1.21.2 the issuing
+// controller writes to the cached Certificate of a failed request (failIssueCertificate) while the others read it, which
+// the race detector would report in every test of a failure: in tests each has informers of its own.
+func startControllers(ctx context.Context, running *sync.WaitGroup, names []string, config *rest.Config, opts CertManagerOptions) error {
 	factory, err := contextFactory(ctx, config, opts)
 	if err != nil {
-		return err
+		return fmt.Errorf("start cert-manager: %w", err)
 	}
 	if opts.Clock != nil {
 		setClock(factory, opts.Clock)
 	}
-	c, err := controller.Known()[name](factory)
-	if err != nil {
-		return err
-	}
 	// Every context of the factory has the same informers.
-	informers, err := factory.Build(name)
+	informers, err := factory.Build(names[0])
 	if err != nil {
-		return err
+		return fmt.Errorf("start cert-manager: %w", err)
+	}
+	controllers := map[string]controller.Interface{}
+	for _, name := range names {
+		if controllers[name], err = controller.Known()[name](factory); err != nil {
+			return fmt.Errorf("start cert-manager's controller %s: %w", name, err)
+		}
 	}
 	informers.SharedInformerFactory.Start(ctx.Done())
 	informers.KubeSharedInformerFactory.Start(ctx.Done())
+	for name, c := range controllers {
+		running.Go(func() {
+			const workers = 5
+			if err := c.Run(workers, ctx); err != nil && ctx.Err() == nil {
+				logf.FromContext(ctx).Error(err, "controller ended", "controller", name)
+			}
+		})
+	}
 	running.Go(func() {
-		const workers = 5
-		if err := c.Run(workers, ctx); err != nil && ctx.Err() == nil {
-			logf.FromContext(ctx).Error(err, "controller ended", "controller", name)
-		}
+		<-ctx.Done()
 		informers.SharedInformerFactory.Shutdown()
 		informers.KubeSharedInformerFactory.Shutdown()
 	})
