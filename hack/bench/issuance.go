@@ -211,6 +211,28 @@ func (b *bench) throughput(ctx context.Context) error {
 		return err
 	}
 	b.figure("throughput-ratio", peer/own)
+	return b.reconciles(ctx, rep, n)
+}
+
+// reconciles shows how often the controllers worked on each of n certificates.
+func (b *bench) reconciles(ctx context.Context, rep *replica, n int) error {
+	s, err := rep.samples(ctx)
+	if err != nil {
+		return err
+	}
+	var rows [][]any
+	for _, kind := range kinds {
+		times, err := s.sum("controller_runtime_reconcile_total", `controller="`+kind+`"`)
+		if err != nil {
+			return err
+		}
+		took, err := s.sum("controller_runtime_reconcile_time_seconds_sum", `controller="`+kind+`"`)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, []any{kind, times / float64(n), took / float64(n)})
+	}
+	b.table("reconciles-of-a-certificate", []string{"controller", "times", "s"}, rows...)
 	return nil
 }
 

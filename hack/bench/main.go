@@ -31,8 +31,11 @@ import (
 //go:embed thresholds.json
 var thresholds []byte
 
-// out is where the figures go, seen from the module's root.
-const out = "bin/bench.json"
+// Where the figures go, as data and as a page, seen from the module's root.
+const (
+	out  = "bin/bench.json"
+	page = "bin/bench.md"
+)
 
 // row is one figure and its bar.
 type row struct {
@@ -197,7 +200,7 @@ func (b *bench) write() error {
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(out, append(encoded, '\n'), 0o644)
+	return errors.Join(os.WriteFile(out, append(encoded, '\n'), 0o644), os.WriteFile(page, []byte(b.page()), 0o644))
 }
 
 // scaled is a count, or what is left of it in a run that tries the bench itself.

@@ -78,9 +78,9 @@ func (b *bench) tenThousand(ctx context.Context) error {
 	return b.still(ctx, r, rep, n)
 }
 
-// populate makes n requests of Certificates whose orders wait for a DNS record. What regfish
-// would have been paid for stands in the ledger, as after a restore; all that follows from
-// that is written by the controller.
+// populate makes n requests of Certificates whose orders wait for a DNS record. What was
+// ordered stands in the ledger, as after a restore; all that follows from that is written by
+// the controller.
 func (b *bench) populate(ctx context.Context, r *rig, n int) error {
 	began := time.Now()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -149,7 +149,7 @@ func (b *bench) populate(ctx context.Context, r *rig, n int) error {
 // restore orders for a request and makes the record of that, like the sample.
 func (r *rig) restore(ctx context.Context, sample *v1alpha1.RegfishPurchase, cr *cmapi.CertificateRequest) error {
 	host := hostOf(cr.Name)
-	id, err := r.vendor.order(ctx, host, cr.Spec.Request, int(sample.Spec.ValidityDays))
+	order, err := r.vendor.order(ctx, host, cr.Spec.Request, int(sample.Spec.ValidityDays))
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (r *rig) restore(ctx context.Context, sample *v1alpha1.RegfishPurchase, cr 
 		Spec:       *sample.Spec.DeepCopy(),
 	}
 	s := &p.Spec
-	s.NamesHash, s.CommonName, s.DNSNames, s.Request, s.CertificateID = hash, "", []string{host}, cr.Spec.Request, id
+	s.NamesHash, s.CommonName, s.DNSNames, s.Request, s.CertificateID = hash, "", []string{host}, cr.Spec.Request, order.ID
 	if sample.Spec.CommonName != "" {
 		s.CommonName = host
 	}
@@ -173,6 +173,10 @@ func (r *rig) restore(ctx context.Context, sample *v1alpha1.RegfishPurchase, cr 
 	}
 	if err := r.client.Create(ctx, p); err != nil {
 		return fmt.Errorf("create purchase: %w", err)
+	}
+	p.Status = purchase.Observe(p, purchase.Observation{Vendor: order})
+	if err := r.client.Status().Update(ctx, p); err != nil {
+		return fmt.Errorf("show purchase: %w", err)
 	}
 	return nil
 }
@@ -251,6 +255,9 @@ func (b *bench) start(ctx context.Context, r *rig, n int) (started, error) {
 	return started{share(seen, .5), share(peak, .5), share(settled, .5)}, nil
 }
 
+// kinds are the controllers of the objects that there are many of, as metrics call them.
+var kinds = []string{"certificaterequest", "regfishorder", "regfishpurchase"}
+
 // sees waits until all requests, orders and purchases were reconciled once and nothing waits
 // for its turn.
 func (rep *replica) sees(ctx context.Context, n int) error {
@@ -262,7 +269,7 @@ func (rep *replica) sees(ctx context.Context, n int) error {
 		if err != nil {
 			return false, nil //nolint:nilerr // it does not listen yet
 		}
-		for _, kind := range []string{"certificaterequest", "regfishorder", "regfishpurchase"} {
+		for _, kind := range kinds {
 			done, err := s.sum("controller_runtime_reconcile_total", `controller="`+kind+`"`)
 			if err != nil || int(done) < n {
 				return false, err

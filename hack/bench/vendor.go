@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/regfish/regfish-issuer/internal/regfish"
 	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
 )
 
@@ -135,12 +136,10 @@ func (v *vendor) calls(ctx context.Context) (map[string]int, int, error) {
 	return calls, sum, nil
 }
 
-// order orders as the controller does, and returns the id.
-func (v *vendor) order(ctx context.Context, host string, csr []byte, days int) (string, error) {
+// order orders as the controller does, and returns what the vendor says of the order.
+func (v *vendor) order(ctx context.Context, host string, csr []byte, days int) (*regfish.Certificate, error) {
 	var answer struct {
-		Response struct {
-			ID string `json:"id"`
-		} `json:"response"`
+		Response regfish.Certificate `json:"response"`
 	}
 	err := v.call(ctx, http.MethodPost, "/tls/certificate", map[string]any{
 		"sku": "RapidSSL", "common_name": host, "dns_names": []string{}, "csr": string(csr), "dcv_method": "dns-cname-token", "validity_days": days,
@@ -148,5 +147,5 @@ func (v *vendor) order(ctx context.Context, host string, csr []byte, days int) (
 	if err == nil && answer.Response.ID == "" {
 		err = fmt.Errorf("the order of %s has no id", host)
 	}
-	return answer.Response.ID, err
+	return &answer.Response, err
 }
