@@ -57,6 +57,9 @@ func (w *world) unrest() string {
 		return "something was sold a moment ago"
 	}
 	for _, p := range w.purchases() {
+		if slices.ContainsFunc(w.slots[:], func(s *slot) bool { return s.p != nil && !s.p.dead && s.p.spender.Flying(p.Name) }) {
+			return p.Name + " is being sent, or its outcome recorded"
+		}
 		held := meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld)
 		switch {
 		case held, purchase.IsPlan(&p), purchase.Resting(&p):

@@ -552,6 +552,8 @@ func (w *world) end() {
 	}
 	_ = w.shop.net.Close()
 	_ = w.shop.http.Close()
+	// What waits in a process that ended looks around once more, and ends.
+	time.Sleep(time.Minute)
 }
 
 // strike has the vendor answer the order that comes next as the fault says.
