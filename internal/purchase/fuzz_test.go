@@ -149,6 +149,64 @@ func (s *script) purchase(t testing.TB, f *fixtures, number int32) v1alpha1.Regf
 	return p
 }
 
+// reissue is any reissue that a record can have. Of all but the last one the end is known:
+// no other is appended before.
+func (s *script) reissue(f *fixtures, p *v1alpha1.RegfishPurchase, number int32) v1alpha1.Reissue {
+	at := metav1.NewMicroTime(noon.Add(-one(s, time.Hour, time.Second, days(2))))
+	r := v1alpha1.Reissue{
+		Number: number, Time: at, IssuerRef: p.Spec.IssuerRef, Beneficiary: p.Spec.Beneficiary,
+		KeySHA256: requestKey(p.Spec.Request), KeyAlgorithm: "ECDSA", DCVMethod: v1alpha1.DCVMethodCNAME,
+		Writer: v1alpha1.Writer{StartNonce: "writer"}, ClusterUID: one[types.UID](s, "here", "here", "there"), KeyFingerprint: "fingerprint",
+	}
+	r.Beneficiary.RequestUID = one[types.UID](s, "r1", "r0", "r9")
+	if s.yes() {
+		r.KeySHA256 = one(s, "another", f.want.Request.KeySHA256)
+	}
+	if last := len(p.Spec.Reissues); last > 0 {
+		if before := &p.Spec.Reissues[last-1]; taken(before) && before.End == nil {
+			before.End = &v1alpha1.ReissueEnd{Result: v1alpha1.ReissueIssued, Time: before.Time}
+		}
+	}
+	if s.pick(4) > 0 {
+		r.Outcome = &v1alpha1.Outcome{
+			Result:  one(s, v1alpha1.OutcomeAccepted, v1alpha1.OutcomeUnknown, v1alpha1.OutcomeNotSent, v1alpha1.OutcomeRejected, "Perhaps"),
+			Message: "reissue certificate: something happened", Time: at, HTTPStatus: one[int32](s, 0, 404, 409, 422, 502),
+		}
+		r.Outcome.Final = r.Outcome.Result == v1alpha1.OutcomeRejected && s.yes()
+	}
+	if inDoubt(&r) && r.Outcome != nil && s.yes() {
+		r.Resolution = &v1alpha1.Resolution{Result: one(s, v1alpha1.ResolutionAdopted, v1alpha1.ResolutionNotFound, "Perhaps"), Message: "readings do not show it.", Time: at}
+	}
+	if taken(&r) && !inDoubt(&r) && s.yes() {
+		r.End = &v1alpha1.ReissueEnd{Result: one(s, v1alpha1.ReissueIssued, v1alpha1.ReissueFailed, v1alpha1.ReissueReplaced, "Perhaps"), Message: "it ended.", Time: at}
+	}
+	return r
+}
+
+// source is anything that regfish may say of what a purchase holds.
+func (s *script) source(p *v1alpha1.RegfishPurchase) Source {
+	switch s.pick(6) {
+	case 4:
+		return Source{NotFound: true}
+	case 5:
+		return Source{Problem: notReady("%s is not ready.", theIssuer)}
+	}
+	c := regfish.Certificate{ID: p.Spec.CertificateID, Status: regfish.StatusIssued, CertificatePEMAvailable: true, ReissueSupported: s.pick(4) < 3, RenewalSupported: s.yes()}
+	if p.Status.NotBefore != nil && p.Status.NotAfter != nil {
+		c.ValidFrom, c.ValidUntil = &p.Status.NotBefore.Time, &p.Status.NotAfter.Time
+	}
+	if p.Status.ContractNotAfter != nil {
+		c.ContractValidFrom, c.ContractValidUntil = &p.Status.ContractNotBefore.Time, &p.Status.ContractNotAfter.Time
+	}
+	if s.pick(8) == 7 {
+		c.RevocationScope = one(s, "certificate", "order")
+	}
+	if s.pick(4) == 3 {
+		c.Reissue = &regfish.Reissue{ID: one(s, "1", "2"), Status: one(s, regfish.ReissuePending, regfish.ReissueIssued, "failed")}
+	}
+	return Source{Certificate: c}
+}
+
 // facts are any facts. The ledger is one that people, backups and other versions of this
 // program may have left, and not only what this one would have written.
 func (s *script) facts(t testing.TB, fix *fixtures) Facts {
@@ -193,6 +251,25 @@ func (s *script) facts(t testing.TB, fix *fixtures) Facts {
 			c.Of = one(s, "", "", "", "other-1")
 			f.Baseline.IDs, f.Baseline.Unclaimed = append(f.Baseline.IDs, id), append(f.Baseline.Unclaimed, c)
 		}
+	}
+	for i := range f.Purchases {
+		p := &f.Purchases[i]
+		for n := range s.pick(4) {
+			p.Spec.Reissues = append(p.Spec.Reissues, s.reissue(fix, p, int32(n+1)))
+		}
+	}
+	if s.pick(3) > 0 {
+		f.Sources = map[string]Source{}
+		for _, p := range f.toAsk() {
+			f.Sources[p.Spec.CertificateID] = s.source(p)
+		}
+	}
+	f.Want.Reuse = one(s, v1alpha1.ReusePolicyAuto, v1alpha1.ReusePolicyAuto, v1alpha1.ReusePolicyAuto, v1alpha1.ReusePolicyNever)
+	switch s.pick(8) {
+	case 6:
+		f.Override = "annotation a: it is not allowed."
+	case 7:
+		f.Want.Source = one(s, "X1", "X2", "X9")
 	}
 	if s.yes() {
 		// A person decided on what was shown without that plan.
@@ -245,7 +322,7 @@ var free = []Step{StepFollow, StepDeliver, StepWait, StepQueue, StepHold, StepIm
 // checkDecision is the oracle. It goes by what stands in the records.
 func checkDecision(t *testing.T, f Facts, d Decision) {
 	t.Helper()
-	if d.Step == 0 || d.Reason == "" || !printable(d.Message, 1024) || !strings.HasSuffix(d.Message, ".") || d.LookAgain < 0 {
+	if d.Step == 0 || d.Reason == "" || !printable(d.Message, 1024) || (!strings.HasSuffix(d.Message, ".") && !strings.HasSuffix(d.Message, "…")) || d.LookAgain < 0 {
 		t.Errorf("a decision without a step, a reason or a sentence: %+v", d)
 	}
 	event := d.Purchase != nil || d.Reason == v1alpha1.ReasonIssuerNotReady || d.Reason == v1alpha1.ReasonPurchasesPaused
@@ -259,6 +336,20 @@ func checkDecision(t *testing.T, f Facts, d Decision) {
 	case StepImport:
 		checkImport(t, f, d)
 	case StepFail:
+		if d.Reason == v1alpha1.ReasonOverrideRefused {
+			if f.Override == "" && f.Want.Source == "" || slices.ContainsFunc(f.Purchases, func(p v1alpha1.RegfishPurchase) bool {
+				return stillPaid(&p) && !OfOtherCluster(&p, f.Cluster) && p.Spec.RecordVersion == v1alpha1.RecordVersion && inLineage(&p, f.Want, f.Now)
+			}) {
+				t.Errorf("a request fails for an annotation that does not count: %s", d.Message)
+			}
+			break
+		}
+		if p := d.Purchase; p != nil && slices.ContainsFunc(p.Spec.Reissues, func(r v1alpha1.Reissue) bool {
+			return r.Beneficiary.RequestUID == "r1" && r.Outcome != nil && r.Outcome.Final
+		}) {
+			// Its reissue was refused for what is in the request.
+			break
+		}
 		if p := d.Purchase; p == nil || stillPaid(p) || (lives(p) && !namesRequest(p, "r1")) {
 			t.Errorf("a request fails whose order lives, or for another request's order: %+v", p)
 		}
@@ -273,6 +364,13 @@ func checkDecision(t *testing.T, f Facts, d Decision) {
 		}
 		return
 	}
+	if (f.Want.Source != "" || f.Override != "") && len(f.lineage()) == 0 && d.Step != StepRetry {
+		// The same for what an annotation asks to be used, and nothing where it is refused.
+		if f.Baseline != nil || f.Override != "" {
+			t.Error("a request asks for a certificate to be used, and another one is bought")
+		}
+		return
+	}
 	checkSpending(t, f, d)
 }
 
@@ -284,6 +382,9 @@ func stillPaid(p *v1alpha1.RegfishPurchase) bool {
 func lives(p *v1alpha1.RegfishPurchase) bool { return p.Spec.AbandonTime == nil }
 
 func namesRequest(p *v1alpha1.RegfishPurchase, uid types.UID) bool {
+	if slices.ContainsFunc(p.Spec.Reissues, func(r v1alpha1.Reissue) bool { return r.Beneficiary.RequestUID == uid }) {
+		return true
+	}
 	return p.Spec.Beneficiary.RequestUID == uid || slices.ContainsFunc(p.Spec.Attempts, func(a v1alpha1.Attempt) bool { return a.RequestUID == uid })
 }
 
@@ -330,13 +431,21 @@ func checkSpending(t *testing.T, f Facts, d Decision) {
 			t.Errorf("something is sent while it is not known what became of %s", p.Name)
 		}
 		same := p.Spec.Beneficiary.Namespace == namespace && slices.Equal(p.Spec.DNSNames, f.Want.Request.DNSNames)
-		lineage := same && f.Want.Beneficiary.CertificateName != "" && p.Spec.Beneficiary.CertificateName == f.Want.Beneficiary.CertificateName && strings.EqualFold(p.Spec.SKU, f.Want.SKU)
-		ourKey := same && requestKey(p.Spec.Request) == f.Want.Request.KeySHA256
-		if stillPaid(p) && (ourKey || lineage) && !issued(p) {
+		lineage := same && f.Want.Beneficiary.CertificateName != "" && lastBeneficiary(p).CertificateName == f.Want.Beneficiary.CertificateName && strings.EqualFold(p.Spec.SKU, f.Want.SKU)
+		ourKey := same && serves(p, f.Want)
+		if stillPaid(p) && (ourKey || lineage) && !issued(p) && !f.stuck(p) {
 			t.Errorf("something is sent while %s is on its way for this request", p.Name)
 		}
-		if stillPaid(p) && ourKey && issued(p) && p.Spec.Beneficiary.RequestUID == "r1" && d.Step == StepBuy {
+		if stillPaid(p) && ourKey && issued(p) && len(p.Spec.Reissues) == 0 && p.Spec.Beneficiary.RequestUID == "r1" && d.Step == StepBuy {
 			t.Errorf("something is bought although %s was issued for this request", p.Name)
+		}
+		if lineage && stillPaid(p) && d.Step != StepReissue && d.Licence == nil {
+			checkPaidFor(t, f, p)
+		}
+		for _, r := range p.Spec.Reissues {
+			if lineage && stillPaid(p) && r.Outcome != nil && r.Outcome.Result == v1alpha1.OutcomeAccepted && f.Now.Sub(r.Time.Time) < 24*time.Hour {
+				accepted++
+			}
 		}
 		for _, a := range p.Spec.Attempts {
 			if lineage && (stillPaid(p) || failed(p)) && p.Spec.CertificateID != "" && lives(p) && a.Outcome != nil && a.Outcome.Result == v1alpha1.OutcomeAccepted && f.Now.Sub(a.Time.Time) < 24*time.Hour {
@@ -365,6 +474,54 @@ func checkSpending(t *testing.T, f Facts, d Decision) {
 	}
 	if d.Step == StepRetry {
 		checkRetry(t, f, d)
+	}
+	if d.Step == StepReissue {
+		checkReissue(t, f, d)
+	}
+}
+
+// checkReissue: what is reissued stands, and of its reissues none may still be under way.
+func checkReissue(t *testing.T, f Facts, d Decision) {
+	t.Helper()
+	p := d.Purchase
+	if p == nil || !stillPaid(p) || p.Spec.CertificateID == "" || f.Want.Reuse == v1alpha1.ReusePolicyNever || !slices.Equal(p.Spec.DNSNames, f.Want.Request.DNSNames) || p.Spec.Beneficiary.Namespace != namespace {
+		t.Fatalf("a reissue of %+v", p)
+	}
+	for _, r := range p.Spec.Reissues {
+		refused := r.Outcome != nil && (r.Outcome.Result == v1alpha1.OutcomeRejected || r.Outcome.Result == v1alpha1.OutcomeNotSent)
+		absent := r.Resolution != nil && r.Resolution.Result == v1alpha1.ResolutionNotFound
+		if r.End == nil && !refused && !absent {
+			t.Errorf("two reissues of %s may be under way at once", p.Name)
+		}
+	}
+	if s, ok := f.Sources[p.Spec.CertificateID]; ok {
+		switch c := s.Certificate; {
+		case s.Problem != nil, s.NotFound:
+			t.Errorf("a reissue of %s, which could not be read", p.Name)
+		case !c.ReissueSupported, c.RevocationScope == "order":
+			t.Errorf("a reissue of %s, for which regfish offers none", p.Name)
+		case c.Reissue.Active():
+			t.Errorf("a reissue of %s beside one that regfish shows", p.Name)
+		}
+	}
+}
+
+// checkPaidFor: something is bought, so p, which is paid for, cannot serve the request: its
+// contract is half over or ends with the certificate, or regfish offers no reissue, or one for this
+// request came to nothing, or one has been under way for too long, or a person decided to do
+// without it.
+func checkPaidFor(t *testing.T, f Facts, p *v1alpha1.RegfishPurchase) {
+	t.Helper()
+	s, asked := f.Sources[p.Spec.CertificateID]
+	begin, end, until := p.Status.ContractNotBefore, p.Status.ContractNotAfter, p.Status.NotAfter
+	if !asked || s.Problem != nil || s.NotFound || !s.Certificate.ReissueSupported || s.Certificate.RevocationScope == "order" || begin == nil || end == nil || until == nil {
+		return
+	}
+	half := begin.Add(end.Sub(begin.Time) / 2)
+	tried := slices.ContainsFunc(p.Spec.Reissues, func(r v1alpha1.Reissue) bool { return r.Beneficiary.RequestUID == "r1" })
+	done := slices.ContainsFunc(f.Purchases, func(o v1alpha1.RegfishPurchase) bool { return o.Spec.PlanUID != "" && o.Spec.Number > p.Spec.Number })
+	if f.Now.Before(half) && end.Sub(until.Time) > 48*time.Hour && !tried && !done && !f.stuck(p) && wasIssued(p) && f.Want.Reuse != v1alpha1.ReusePolicyNever {
+		t.Errorf("something is bought although %s is paid for until %s and can be reissued", p.Name, end)
 	}
 }
 
