@@ -177,6 +177,12 @@ func (b *bench) burst(ctx context.Context) error {
 	return nil
 }
 
+// namespaces are how many the Certificates are in: cert-manager goes through all requests of
+// a namespace for each of its Certificates.
+const namespaces = 20
+
+func namespaceOf(i int) string { return fmt.Sprintf("%s-%d", tenant, i%namespaces) }
+
 // throughput measures how long 500 Certificates take, with cert-manager's own CA issuer and
 // then with the controller and no limit of calls.
 func (b *bench) throughput(ctx context.Context) error {
@@ -188,6 +194,11 @@ func (b *bench) throughput(ctx context.Context) error {
 	if err := r.certificateAuthority(ctx); err != nil {
 		return err
 	}
+	for i := range namespaces {
+		if err := r.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespaceOf(i)}}); err != nil {
+			return fmt.Errorf("create namespace: %w", err)
+		}
+	}
 	stop, err := testenv.StartCertManager(ctx, r.config, testenv.CertManagerOptions{CA: true, SharedInformers: true})
 	if err != nil {
 		return err
@@ -195,7 +206,7 @@ func (b *bench) throughput(ctx context.Context) error {
 	r.atEnd(func() error { stop(); return nil })
 	d := r.observe(ctx)
 	n := b.scaled(500)
-	peer, err := b.certificates(ctx, r, d, "peer", n, ref("cert-manager.io", cmapi.IssuerKind, "ca"), 0)
+	peer, err := b.certificates(ctx, r, d, "peer", n, ref("cert-manager.io", cmapi.ClusterIssuerKind, "ca"), 0)
 	if err != nil {
 		return err
 	}
@@ -254,12 +265,13 @@ func (r *rig) certificateAuthority(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make a CA: %w", err)
 	}
-	ca := &cmapi.Issuer{
-		ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: "ca"},
+	const cluster = "cert-manager" // where the Secrets of ClusterIssuers are
+	ca := &cmapi.ClusterIssuer{
+		ObjectMeta: metav1.ObjectMeta{Name: "ca"},
 		Spec:       cmapi.IssuerSpec{IssuerConfig: cmapi.IssuerConfig{CA: &cmapi.CAIssuer{SecretName: "ca"}}},
 	}
-	for _, o := range []client.Object{ca, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: "ca"}, Type: corev1.SecretTypeTLS,
+	for _, o := range []client.Object{ca, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: cluster}}, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: cluster, Name: "ca"}, Type: corev1.SecretTypeTLS,
 		Data: map[string][]byte{
 			corev1.TLSCertKey:       pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 			corev1.TLSPrivateKeyKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
@@ -291,7 +303,7 @@ func (b *bench) certificates(ctx context.Context, r *rig, d *diary, prefix strin
 	if err := each(n, func(i int) error {
 		name := fmt.Sprintf("%s%d", prefix, i)
 		return r.client.Create(ctx, &cmapi.Certificate{
-			ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name},
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(i), Name: name},
 			Spec: cmapi.CertificateSpec{
 				SecretName: name, DNSNames: []string{hostOf(name)}, IssuerRef: by,
 				PrivateKey: &cmapi.CertificatePrivateKey{Algorithm: cmapi.ECDSAKeyAlgorithm, Size: 256},

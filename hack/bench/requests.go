@@ -242,13 +242,13 @@ func (r *rig) observe(ctx context.Context) *diary {
 // watch shows what there is, and then what changes, until the watch ends. What goes wrong is
 // tried again by the caller.
 func (r *rig) watch(ctx context.Context, list client.ObjectList, see func(client.Object)) {
-	if err := r.client.List(ctx, list, client.InNamespace(tenant)); err != nil {
+	if err := r.client.List(ctx, list); err != nil {
 		return
 	}
 	if err := meta.EachListItem(list, func(o runtime.Object) error { see(o.(client.Object)); return nil }); err != nil {
 		return
 	}
-	watcher, err := r.client.Watch(ctx, list, client.InNamespace(tenant), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.GetResourceVersion()}})
+	watcher, err := r.client.Watch(ctx, list, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.GetResourceVersion()}})
 	if err != nil {
 		return
 	}

@@ -29,7 +29,7 @@ const (
 	// starts are how often a start is measured; the median counts.
 	starts = 3
 	// settling is how long after its start a process is asked what it has in memory.
-	settling = 45 * time.Second
+	settling = 30 * time.Second
 )
 
 // tenThousand measures what 10,000 requests, orders and purchases that wait cost.
