@@ -12,7 +12,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -221,8 +220,7 @@ func (r *rig) observe(ctx context.Context) *diary {
 			record := order.Status.DCV.Records[0]
 			free <- struct{}{}
 			running.Go(func() {
-				err := r.vendor.call(ctx, http.MethodPost, "/_simulator/records", map[string]string{"name": record.Name, "type": record.Type, "data": record.Value}, nil)
-				if err == nil {
+				if r.vendor.publish(ctx, record) == nil {
 					d.note(stepValidated, order.Name)
 				}
 				<-free

@@ -87,44 +87,23 @@ func (b *bench) populate(ctx context.Context, r *rig, n int) error {
 	if err != nil {
 		return fmt.Errorf("make a key: %w", err)
 	}
-	rep, err := r.start(ctx, unlimited...)
+	sample, err := r.sample(ctx)
 	if err != nil {
 		return err
 	}
-	if err := r.ready(ctx); err != nil {
-		return err
-	}
-	if _, _, err := r.ask(ctx, "sample", key); err != nil {
-		return err
-	}
-	var sample v1alpha1.RegfishPurchase
-	err = await(ctx, "the sample is ordered", time.Minute, 100*time.Millisecond, func() (bool, error) {
-		var list v1alpha1.RegfishPurchaseList
-		err := r.client.List(ctx, &list, client.InNamespace(ledger))
-		if len(list.Items) == 0 || list.Items[0].Spec.CertificateID == "" {
-			return false, err
-		}
-		sample = list.Items[0]
-		return true, err
-	})
-	if err != nil {
-		return err
-	}
-	if err := rep.stop(ctx); err != nil {
-		return err
-	}
-	if err := each(n-1, func(i int) error {
+	if err := each(n, func(i int) error {
 		name := fmt.Sprintf("waiting%d", i)
 		cr, _, err := r.ask(ctx, name, key)
 		if err != nil {
 			return err
 		}
-		return r.restore(ctx, &sample, cr)
+		return r.restore(ctx, sample, cr)
 	}); err != nil {
 		return err
 	}
 	fmt.Printf("  %d requests and purchases made after %.0f s\n", n, time.Since(began).Seconds())
-	if rep, err = r.start(ctx, unlimited...); err != nil {
+	rep, err := r.start(ctx, unlimited...)
+	if err != nil {
 		return err
 	}
 	if err := r.rest(ctx); err != nil {
@@ -134,16 +113,54 @@ func (b *bench) populate(ctx context.Context, r *rig, n int) error {
 	if err := r.client.List(ctx, &orders, client.InNamespace(tenant)); err != nil {
 		return err
 	}
+	waiting := 0
 	for _, o := range orders.Items {
-		if o.Status.DCV == nil || len(o.Status.DCV.Records) == 0 {
-			return fmt.Errorf("order %s is not what was to be made: %s: %s", o.Name, o.Status.State, o.Status.Message)
+		if o.Status.State == v1alpha1.StateValidating && o.Status.DCV != nil && len(o.Status.DCV.Records) > 0 {
+			waiting++
 		}
 	}
-	if len(orders.Items) != n {
-		return fmt.Errorf("there are %d orders and not %d", len(orders.Items), n)
+	if waiting != n {
+		return fmt.Errorf("of %d orders %d wait for a record, and not %d", len(orders.Items), waiting, n)
 	}
 	fmt.Printf("  all wait for their records after %.0f s\n", time.Since(began).Seconds())
 	return rep.stop(ctx)
+}
+
+// sample has the controller buy one certificate, and returns the record of that.
+func (r *rig) sample(ctx context.Context) (*v1alpha1.RegfishPurchase, error) {
+	rep, err := r.start(ctx, append(unlimited, "--poll-interval=1s")...)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.ready(ctx); err != nil {
+		return nil, err
+	}
+	if _, _, err := r.ask(ctx, "sample", nil); err != nil {
+		return nil, err
+	}
+	key, published := client.ObjectKey{Namespace: tenant, Name: "sample"}, false
+	err = await(ctx, "the sample is issued", time.Minute, 100*time.Millisecond, func() (bool, error) {
+		var o v1alpha1.RegfishOrder
+		if err := r.client.Get(ctx, key, &o); client.IgnoreNotFound(err) != nil {
+			return false, err
+		}
+		if o.Status.DCV == nil || len(o.Status.DCV.Records) == 0 || published {
+			return o.Status.State == v1alpha1.StateIssued, nil
+		}
+		published = true
+		return false, r.vendor.publish(ctx, o.Status.DCV.Records[0])
+	})
+	if err != nil {
+		return nil, err
+	}
+	var list v1alpha1.RegfishPurchaseList
+	if err := r.client.List(ctx, &list, client.InNamespace(ledger)); err != nil {
+		return nil, err
+	}
+	if len(list.Items) != 1 {
+		return nil, fmt.Errorf("the sample has %d purchases", len(list.Items))
+	}
+	return &list.Items[0], rep.stop(ctx)
 }
 
 // restore orders for a request and makes the record of that, like the sample.

@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 	"github.com/regfish/regfish-issuer/internal/regfish/simulator"
 )
@@ -105,6 +106,11 @@ func (v *vendor) call(ctx context.Context, method, path string, in, out any) err
 		return nil
 	}
 	return json.Unmarshal(answer, out)
+}
+
+// publish puts a validation record into the vendor's DNS.
+func (v *vendor) publish(ctx context.Context, r v1alpha1.DNSRecord) error {
+	return v.call(ctx, http.MethodPost, "/_simulator/records", map[string]string{"name": r.Name, "type": r.Type, "data": r.Value}, nil)
 }
 
 // sold is when each host was ordered. What was ordered twice is an error.
