@@ -106,6 +106,9 @@ func (b *bench) populate(ctx context.Context, r *rig, n int) error {
 	if err != nil {
 		return err
 	}
+	if err := rep.sees(ctx, n); err != nil {
+		return err
+	}
 	if err := r.rest(ctx); err != nil {
 		return err
 	}
@@ -278,7 +281,7 @@ var kinds = []string{"certificaterequest", "regfishorder", "regfishpurchase"}
 // sees waits until all requests, orders and purchases were reconciled once and nothing waits
 // for its turn.
 func (rep *replica) sees(ctx context.Context, n int) error {
-	return await(ctx, "all are seen", 5*time.Minute, 250*time.Millisecond, func() (bool, error) {
+	return await(ctx, "all are seen", 20*time.Minute, 250*time.Millisecond, func() (bool, error) {
 		if !rep.alive() {
 			return false, errors.New(rep.tail())
 		}
