@@ -22,7 +22,7 @@ const slowOrder = 5 * time.Second
 // failover measures how long the standby takes to act after the leader was stopped or
 // killed, with the times that the controller has by default.
 func (b *bench) failover(ctx context.Context) error {
-	r, err := newRig(ctx, b.programs, true)
+	r, err := b.newRig(ctx, true)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (r *rig) ready(ctx context.Context) error {
 // idle measures how long it takes from the approval of a request until its order arrives at
 // the vendor, while nothing else goes on.
 func (b *bench) idle(ctx context.Context) error {
-	r, err := newRig(ctx, b.programs, true)
+	r, err := b.newRig(ctx, true)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (b *bench) limiter(ctx context.Context, rep *replica, when string) error {
 
 // burst measures 500 requests at once, with a limit of 20 calls a second.
 func (b *bench) burst(ctx context.Context) error {
-	r, err := newRig(ctx, b.programs, true)
+	r, err := b.newRig(ctx, true)
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func namespaceOf(i int) string { return fmt.Sprintf("%s-%d", tenant, i%namespace
 // throughput measures how long 500 Certificates take, with cert-manager's own CA issuer and
 // then with the controller and no limit of calls.
 func (b *bench) throughput(ctx context.Context) error {
-	r, err := newRig(ctx, b.programs, true)
+	r, err := b.newRig(ctx, true)
 	if err != nil {
 		return err
 	}

@@ -174,7 +174,7 @@ func (b *bench) run(ctx context.Context, chosen string) error {
 		b.Rows = append(b.Rows, slices.DeleteFunc(slices.Clone(all), func(r row) bool { return r.Part != p.name })...)
 		if err := p.measure(b, ctx); err != nil {
 			missed = append(missed, fmt.Errorf("%s: %w", p.name, err))
-			fmt.Printf("FAIL: %v\n", err)
+			fmt.Printf("FAIL: %v; what was logged is in bin/bench-logs/%s\n", err, p.name)
 		}
 		fmt.Printf("=== %s took %.0f s\n", p.name, time.Since(began).Seconds())
 		// After each, so that a run that is ended early leaves what it has.

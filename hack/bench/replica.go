@@ -48,7 +48,7 @@ func (r *rig) start(ctx context.Context, flags ...string) (*replica, error) {
 	if err := r.client.Create(ctx, pod); err != nil {
 		return nil, fmt.Errorf("create pod: %w", err)
 	}
-	rep := &replica{rig: r, log: filepath.Join(r.dir, pod.Name+".log"), ended: make(chan struct{})}
+	rep := &replica{rig: r, log: filepath.Join(r.logs, pod.Name+".log"), ended: make(chan struct{})}
 	for _, address := range []*string{&rep.metrics, &rep.probes} {
 		var err error
 		if *address, err = free(); err != nil {

@@ -52,6 +52,7 @@ func build(ctx context.Context, dir string) (programs, error) {
 type rig struct {
 	programs
 	dir, kubeconfig string
+	logs            string // folder, which outlives the rig
 	audit           *audit
 	config          *rest.Config
 	client          client.WithWatch
@@ -63,14 +64,17 @@ type rig struct {
 
 // newRig starts a control plane and a vendor, and makes an issuer whose purchase limit
 // nothing here reaches.
-func newRig(ctx context.Context, p programs, controllerManager bool) (_ *rig, err error) {
-	r := &rig{programs: p}
+func (b *bench) newRig(ctx context.Context, controllerManager bool) (_ *rig, err error) {
+	r := &rig{programs: b.programs, logs: filepath.Join("bin", "bench-logs", b.part)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.end())
 		}
 	}()
-	if r.dir, err = os.MkdirTemp(p.dir, "rig-"); err != nil {
+	if r.dir, err = os.MkdirTemp(b.programs.dir, "rig-"); err == nil {
+		err = errors.Join(os.RemoveAll(r.logs), os.MkdirAll(r.logs, 0o700))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
 	r.audit = &audit{path: filepath.Join(r.dir, "audit.log")}
@@ -88,7 +92,7 @@ func newRig(ctx context.Context, p programs, controllerManager bool) (_ *rig, er
 	if r.client, err = client.NewWithWatch(r.config, client.Options{Scheme: operator.Scheme()}); err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
-	if r.vendor, err = startVendor(r.simulator, r.dir); err != nil {
+	if r.vendor, err = startVendor(r.simulator, r.dir, r.logs); err != nil {
 		return nil, err
 	}
 	r.atEnd(r.vendor.stop)

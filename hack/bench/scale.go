@@ -34,7 +34,7 @@ const (
 
 // tenThousand measures what 10,000 requests, orders and purchases that wait cost.
 func (b *bench) tenThousand(ctx context.Context) error {
-	r, err := newRig(ctx, b.programs, false)
+	r, err := b.newRig(ctx, false)
 	if err != nil {
 		return err
 	}

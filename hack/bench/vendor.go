@@ -35,9 +35,9 @@ type vendor struct {
 }
 
 // startVendor starts the simulator and returns when it serves.
-func startVendor(program, dir string) (*vendor, error) {
+func startVendor(program, dir, logs string) (*vendor, error) {
 	caFile := filepath.Join(dir, "simulator-ca.pem")
-	log, err := os.Create(filepath.Join(dir, "simulator.log"))
+	log, err := os.Create(filepath.Join(logs, "simulator.log"))
 	if err != nil {
 		return nil, fmt.Errorf("make a log: %w", err)
 	}
