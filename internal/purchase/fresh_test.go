@@ -77,11 +77,10 @@ func TestFresh(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			begin, end := metav1.NewTime(noon), metav1.NewTime(noon.Add(tt.lifetime))
 			f := Facts{Certificate: tt.certificate}
 			ask := func(after time.Duration) bool {
 				f.Now = noon.Add(after)
-				return fresh(f, &begin, &end)
+				return fresh(f, noon, noon.Add(tt.lifetime))
 			}
 			if tt.until == 0 {
 				if ask(0) {
@@ -94,7 +93,7 @@ func TestFresh(t *testing.T) {
 			}
 		})
 	}
-	if !fresh(Facts{Now: noon}, nil, at(noon)) || !fresh(Facts{Now: noon}, at(noon), nil) {
+	if !fresh(Facts{Now: noon}, time.Time{}, noon) || !fresh(Facts{Now: noon}, noon, time.Time{}) {
 		t.Error("a certificate with an unknown date is not fresh: its dates are known once it was fetched, and buying does not bring them")
 	}
 }

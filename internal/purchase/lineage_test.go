@@ -310,6 +310,14 @@ func TestLineage(t *testing.T) {
 		"hands a reissue out again": {
 			reason: "its key is the same", purchases: year(30, reissuedFor(t, keyA, "r0", time.Hour, finished(v1alpha1.ReissueIssued))), want: delivers,
 		},
+		"hands a reissue out again whose dates are not in the status yet": {
+			reason: "a process ended before it wrote them, and regfish says them", want: delivers,
+			purchases: year(140, reissuedFor(t, keyA, "r0", time.Hour, finished(v1alpha1.ReissueIssued))),
+			given: owner(certificateOf(0), says(func(c *regfish.Certificate) {
+				from, until := noon.Add(-time.Hour), noon.Add(days(199))
+				c.ValidFrom, c.ValidUntil = &from, &until
+			})),
+		},
 		"does not hand out what a later reissue took the id of": {
 			reason: "regfish does not serve it any more", purchases: year(30, forRequestKeyA(t), reissuedFor(t, keyB, "r0", days(1), finished(v1alpha1.ReissueIssued))), want: reissues(1),
 		},

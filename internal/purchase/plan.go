@@ -197,6 +197,9 @@ func boughtForKey(f Facts, p *v1alpha1.RegfishPurchase) (Decision, bool) {
 	if r != nil && r.End == nil {
 		reason, wait = v1alpha1.ReasonReissued, earlyLook
 	}
+	// What regfish says now: a process may have ended between the end of a reissue and the
+	// status that has its dates.
+	t := f.termOf(p)
 	switch {
 	case r != nil && r.End == nil && f.stuck(p):
 		return Decision{}, false
@@ -206,7 +209,7 @@ func boughtForKey(f Facts, p *v1alpha1.RegfishPurchase) (Decision, bool) {
 		return Decision{}, false
 	case !issued(p):
 		return Decision{Step: StepFollow, Purchase: p, Reason: reason, Message: what, LookAgain: wait}, true
-	case held(p) || own || f.awaited(p, r) || (f.Want.Reuse != v1alpha1.ReusePolicyNever && fresh(f, p.Status.NotBefore, p.Status.NotAfter)):
+	case held(p) || own || f.awaited(p, r) || (f.Want.Reuse != v1alpha1.ReusePolicyNever && fresh(f, t.notBefore, t.notAfter)):
 		return Decision{Step: StepDeliver, Purchase: p, Reason: reason, Message: what}, true
 	}
 	return Decision{}, false
@@ -478,9 +481,8 @@ func unclaimed(f Facts) (Decision, bool) {
 			continue
 		}
 		ours := err == nil && sum == f.Want.Request.KeySHA256
-		notBefore, notAfter := metav1.NewTime(c.Leaf.NotBefore), metav1.NewTime(c.Leaf.NotAfter)
 		switch {
-		case ours && !revoked(c.Certificate) && fresh(f, &notBefore, &notAfter):
+		case ours && !revoked(c.Certificate) && fresh(f, c.Leaf.NotBefore, c.Leaf.NotAfter):
 			return Decision{Step: StepImport, Candidate: c, Reason: v1alpha1.ReasonAdopted, Message: fmt.Sprintf("the account already has %s for this key, so nothing is bought.", c.Certificate.ID)}, true
 		case c.Earlier != nil:
 			return Decision{Step: StepImport, Candidate: c, Reason: v1alpha1.ReasonAdopted, Message: fmt.Sprintf("%s was handed to an earlier request of this Certificate and is taken into the ledger again.", c.Certificate.ID)}, true
@@ -564,15 +566,15 @@ func supersedes(f Facts, c *Candidate) bool {
 
 // fresh reports whether a certificate with these dates may be handed out again: it is not
 // due to be replaced.
-func fresh(f Facts, notBefore, notAfter *metav1.Time) bool {
-	if notBefore == nil || notAfter == nil {
+func fresh(f Facts, notBefore, notAfter time.Time) bool {
+	if notBefore.IsZero() || notAfter.IsZero() {
 		// The dates are only known once the certificate was fetched.
 		return true
 	}
-	at := f.due(notBefore.Time, notAfter.Time)
+	at := f.due(notBefore, notAfter)
 	if at.IsZero() {
 		// cert-manager never renews it: it serves for as long as it lives.
-		at = notAfter.Time
+		at = notAfter
 	}
 	return f.Now.Before(at)
 }
