@@ -334,7 +334,7 @@ func renewing(f Facts, p *v1alpha1.RegfishPurchase) bool {
 	}
 	return slices.ContainsFunc(f.Purchases, func(o v1alpha1.RegfishPurchase) bool {
 		ph := phaseOf(&o)
-		return o.Spec.Action == v1alpha1.ActionRenew && o.Spec.SourceCertificateID == p.Spec.CertificateID && ph != phaseRefused && ph != phaseAbandoned && !failed(&o)
+		return o.Spec.Action == v1alpha1.ActionRenew && o.Spec.SourceCertificateID == p.Spec.CertificateID && (ph == phaseUnresolved || ph == phasePlaced && !failed(&o))
 	})
 }
 

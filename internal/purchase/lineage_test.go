@@ -378,6 +378,9 @@ func TestLineage(t *testing.T) {
 				p.Spec.Successors = []v1alpha1.Successor{{Number: 2, Action: v1alpha1.ActionRenew, RequestUID: "r9", Time: metav1.NewMicroTime(noon.Add(-days(45)))}}
 			}), want: reissues(1),
 		},
+		"reissues what was to be renewed for a request that is gone": {
+			reason: "nothing was placed", purchases: append(year(30), record(t, 2, forKey(t, keyB), forRequest("r9"), renewed("C1"), attempted(v1alpha1.OutcomeNotSent, time.Hour))), want: reissues(1),
+		},
 		"does not reissue what was renewed": {
 			reason: "what renews it is paid for", purchases: append(year(100), record(t, 2, forKey(t, keyB), renewed("C1"), placed("C2", days(30)), issuedFor(monthAgo, inHalfAYear))), want: reissues(2),
 		},
