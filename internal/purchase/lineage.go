@@ -156,6 +156,9 @@ func (f Facts) termOf(p *v1alpha1.RegfishPurchase) term {
 	if t.contract.IsZero() {
 		t.contractBegin, t.contract = t.notBefore, t.notAfter
 	}
+	if t.contractBegin.IsZero() {
+		t.contractBegin = t.notBefore
+	}
 	return t
 }
 

@@ -230,6 +230,10 @@ func TestLineage(t *testing.T) {
 		"goes by the contract that regfish tells now": {
 			reason: "the record is from the day of issue", purchases: single(140), given: owner(certificateOf(0), says(func(c *regfish.Certificate) { until := noon.Add(days(300)); c.ContractValidUntil = &until })), want: reissues(1),
 		},
+		"reissues for a new key what regfish does not tell the contract's begin of": {
+			reason: "most of the term is left, whenever it began", want: reissues(1),
+			purchases: single(30, func(p *v1alpha1.RegfishPurchase) { p.Status.ContractNotBefore = nil }),
+		},
 		"waits while regfish cannot be asked about what is paid for": {
 			reason: "an outage must not empty the lineage", purchases: year(30),
 			given: owner(certificateOf(0), func(f *Facts) {
