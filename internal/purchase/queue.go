@@ -29,6 +29,9 @@ func Queued(o *v1alpha1.RegfishOrder) bool { return queues(placedReason(o)) }
 func InLine(o *v1alpha1.RegfishOrder) bool { return lines(placedReason(o)) }
 
 func placedReason(o *v1alpha1.RegfishOrder) string {
+	if o.Status.State == v1alpha1.StateFailed {
+		return "" // what it waited for last still stands there
+	}
 	if c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionPlaced); c != nil && c.Status == metav1.ConditionFalse {
 		return c.Reason
 	}

@@ -109,6 +109,11 @@ func TestInLine(t *testing.T) {
 		if Queued(&o) != want.queued || InLine(&o) != want.inLine || (o.Status.ReplacesNotAfter != nil) != want.inLine {
 			t.Errorf("%s: queued %v, in line %v, replaces what ends at %v", reason, Queued(&o), InLine(&o), o.Status.ReplacesNotAfter)
 		}
+		for name, ended := range map[string]v1alpha1.OrderStatus{"denied": Denied(o.Status), "failed": Failed(o.Status, "no.")} {
+			if o.Status = ended; Queued(&o) || InLine(&o) {
+				t.Errorf("an order that was %s waits with %s", name, reason)
+			}
+		}
 	}
 }
 
