@@ -111,13 +111,14 @@ func sourceOf(ctx context.Context, vendor Vendor, c regfish.Certificate) (*v1alp
 // is durable.
 func (s *Spender) recordReissue(ctx context.Context, p *v1alpha1.RegfishPurchase, number int32, o v1alpha1.Outcome, result regfish.OrderResult) *v1alpha1.RegfishPurchase {
 	return s.untilDurable(ctx, p, o, result, func(live *v1alpha1.RegfishPurchase) error {
-		mine := func(r v1alpha1.Reissue) bool { return r.Number == number }
-		i := slices.IndexFunc(live.Spec.Reissues, mine)
-		if i < 0 {
-			// A record that was restored from a backup older than the intent.
-			live.Spec.Reissues = append(live.Spec.Reissues, p.Spec.Reissues[slices.IndexFunc(p.Spec.Reissues, mine)])
-			i = len(live.Spec.Reissues) - 1
+		for _, r := range reissuesInOrder(p) {
+			// A record that was restored from a backup older than the intent, or than earlier
+			// ones, without which the API server does not take this one.
+			if !slices.ContainsFunc(live.Spec.Reissues, func(l v1alpha1.Reissue) bool { return l.Number == r.Number }) {
+				live.Spec.Reissues = append(live.Spec.Reissues, r)
+			}
 		}
+		i := slices.IndexFunc(live.Spec.Reissues, func(r v1alpha1.Reissue) bool { return r.Number == number })
 		if live.Spec.Reissues[i].Outcome == nil {
 			live.Spec.Reissues[i].Outcome = &o
 		}

@@ -340,6 +340,39 @@ func TestOutcomeIsRecordedInARestoredRecord(t *testing.T) {
 	}
 }
 
+// So does the outcome of a reissue. The API server takes no record whose reissues have a gap,
+// so those before it come back with it.
+func TestOutcomeOfAReissueIsRecordedInARestoredRecord(t *testing.T) {
+	w, cr := rotated(t)
+	p := w.only()
+	before := p.DeepCopy()
+	for _, ago := range []time.Duration{days(20), days(10)} {
+		reissuedFor(t, keyB, "r0", ago, finished(v1alpha1.ReissueIssued))(&p)
+	}
+	if err := w.api.Patch(t.Context(), &p, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+	w.vendor.before = once(func() {
+		p := w.only()
+		w.remove(&p)
+		restored := &v1alpha1.RegfishPurchase{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name}, Spec: p.Spec}
+		restored.Spec.Reissues = restored.Spec.Reissues[:1]
+		w.create(restored)
+	})
+	w.spend(w.spender("one", none), cr)
+	p = w.only()
+	var got []int32
+	for _, r := range p.Spec.Reissues {
+		got = append(got, r.Number)
+	}
+	if diff := cmp.Diff([]int32{1, 2, 3}, got); diff != "" || len(w.vendor.reissues) != 1 {
+		t.Fatalf("%d reissues were asked for, and recorded are (-want +got):\n%s", len(w.vendor.reissues), diff)
+	}
+	if o := p.Spec.Reissues[2].Outcome; o == nil || o.Result != v1alpha1.OutcomeAccepted {
+		t.Errorf("outcome %+v", o)
+	}
+}
+
 // A process does not take what it sent for unsent because a backup says so.
 func TestARestoredRecordIsNotSettled(t *testing.T) {
 	b := buyOnce(t, func(w *world, _ int) regfish.OrderResult {
