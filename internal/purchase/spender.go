@@ -495,7 +495,7 @@ func (s *Spender) create(ctx context.Context, facts Facts, d Decision, attempt *
 		p.Spec.PlanUID = d.Licence.UID
 	}
 	heralds := []*v1alpha1.RegfishPurchase{newest(facts.Purchases)}
-	if d.Step == StepRenew && d.Source.Name != heralds[0].Name {
+	if d.Step == StepRenew && d.Source.Name != heralds[0].Name && len(d.Source.Spec.Successors) < maxSuccessors {
 		heralds = append(heralds, d.Source)
 	}
 	for _, top := range heralds {
@@ -516,6 +516,10 @@ func (s *Spender) create(ctx context.Context, facts Facts, d Decision, attempt *
 	}
 	return p, nil
 }
+
+// maxSuccessors is the most announcements that a purchase can record. What was renewed in
+// vain as many times is renewed without one: the purchase that renews it shows it, too.
+const maxSuccessors = 50
 
 // announced reports whether top announces next, which is to get the number. That somebody
 // else announced another one under it keeps top from being tried again, and not what next

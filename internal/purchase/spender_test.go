@@ -193,6 +193,29 @@ func TestSpendAnnouncesARenewalUnderANumberThatWasAnnounced(t *testing.T) {
 	}
 }
 
+// A record has room for 50 announcements. Where fifty renewals were refused, for what the
+// Certificate asks for, the next one is made all the same.
+func TestSpendRenewsWhatWasRenewedInVainManyTimes(t *testing.T) {
+	cr := shopWWW(t)
+	source := record(t, 1, forKey(t, keyB), placed("C0", days(180)), issuedFor(noon.Add(-days(180)), noon.Add(days(19))))
+	for n := range int32(50) {
+		source.Spec.Successors = append(source.Spec.Successors, v1alpha1.Successor{Number: n + 2, Action: v1alpha1.ActionRenew, RequestUID: "r9", Time: metav1.NewMicroTime(noon.Add(-days(1)))})
+	}
+	last := record(t, 51, forKey(t, keyB), renewed("C0"), refusedForGood)
+	w := newWorld(t, readyIssuer(50), cr, &source, &last)
+	w.vendor.account = []regfish.Certificate{sold("C0", noon.Add(-days(180)), noon.Add(days(19)))}
+	if d := w.spend(w.spender("one", none), cr); d.Step != StepFollow {
+		t.Errorf("step %d: %s", d.Step, d.Message)
+	}
+	all := w.purchases()
+	if n := len(all[0].Spec.Successors); n > 50 {
+		t.Errorf("%d successors, which the API server does not take", n)
+	}
+	if p := all[len(all)-1]; p.Spec.Number != 52 || p.Spec.SourceCertificateID != "C0" || len(all[1].Spec.Successors) != 1 {
+		t.Errorf("%v", describe(all))
+	}
+}
+
 // Nothing is worked on twice by one process, and what is turned away keeps no slot.
 func TestSpendWorksOnAPurchaseOnce(t *testing.T) {
 	cr := shopWWW(t)
