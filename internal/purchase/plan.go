@@ -402,7 +402,7 @@ func bounds(f Facts) (Decision, bool) {
 			last = p
 		}
 		for _, a := range p.Spec.Attempts {
-			if a.Outcome != nil && a.Outcome.Result == v1alpha1.OutcomeAccepted && f.Now.Sub(a.Time.Time) < actionWindow {
+			if gotOrder(&a) && f.Now.Sub(a.Time.Time) < actionWindow {
 				placed = append(placed, a.Time.Time)
 			}
 		}

@@ -588,6 +588,15 @@ func TestPlan(t *testing.T) {
 			},
 			want: verdict{Step: StepHold, Reason: v1alpha1.ReasonTooManyActions, LookAgain: 4 * time.Hour},
 		},
+		"asks a person after three purchases in a day whose answers were lost": {
+			reason: "they were found in the account, and cost the same",
+			purchases: []v1alpha1.RegfishPurchase{
+				record(t, 1, forKey(t, keyB), attempted(v1alpha1.OutcomeUnknown, 20*time.Hour), proved("C1"), issuedFor(monthAgo, inHalfAYear)),
+				record(t, 2, forKey(t, keyB), attempted(v1alpha1.OutcomeUnknown, 10*time.Hour), proved("C2"), issuedFor(monthAgo, inHalfAYear)),
+				record(t, 3, forKey(t, keyB), attempted(v1alpha1.OutcomeUnknown, time.Hour), adopted("C3"), issuedFor(monthAgo, inHalfAYear)),
+			},
+			want: verdict{Step: StepHold, Reason: v1alpha1.ReasonTooManyActions, LookAgain: 4 * time.Hour},
+		},
 		"looks again when the third newest of many purchases is a day old": {
 			reason: "more than three can be in the ledger after a person licensed one",
 			purchases: []v1alpha1.RegfishPurchase{

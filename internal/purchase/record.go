@@ -145,6 +145,12 @@ func unresolved(a v1alpha1.Attempt) bool {
 	return unheard(a)
 }
 
+// gotOrder reports whether the attempt placed an order: regfish said so, or it was found in the
+// account.
+func gotOrder(a *v1alpha1.Attempt) bool {
+	return (a.Outcome != nil && a.Outcome.Result == v1alpha1.OutcomeAccepted) || (a.Resolution != nil && a.Resolution.Result == v1alpha1.ResolutionAdopted)
+}
+
 // unheard reports whether no answer said what became of the attempt.
 func unheard(a v1alpha1.Attempt) bool {
 	return a.Outcome == nil || (a.Outcome.Result != v1alpha1.OutcomeRejected && a.Outcome.Result != v1alpha1.OutcomeNotSent)
