@@ -38,18 +38,19 @@ var (
 
 // totals are what came of all schedules.
 type totals struct {
-	Schedules  int  `json:"schedules"`
-	Exhaustive int  `json:"exhaustive"`
-	Depth      int  `json:"depth"`
-	Purchases  int  `json:"purchases"`
-	Reissues   int  `json:"reissues"`
-	Renewals   int  `json:"renewals"`
-	Duplicates int  `json:"duplicates"`
-	Lost       int  `json:"lost"`
-	Wrong      int  `json:"wrong"`
-	Held       int  `json:"held"`
-	Unknown    int  `json:"unknown"`
-	Resolved   ways `json:"resolved"`
+	Schedules  int `json:"schedules"`
+	Exhaustive int `json:"exhaustive"`
+	// Placed are the same by scenario.
+	Placed     map[string]placements `json:"placed"`
+	Purchases  int                   `json:"purchases"`
+	Reissues   int                   `json:"reissues"`
+	Renewals   int                   `json:"renewals"`
+	Duplicates int                   `json:"duplicates"`
+	Lost       int                   `json:"lost"`
+	Wrong      int                   `json:"wrong"`
+	Held       int                   `json:"held"`
+	Unknown    int                   `json:"unknown"`
+	Resolved   ways                  `json:"resolved"`
 	// Unheard are those of them in whose schedules nothing else kept the list from
 	// showing what became of the order.
 	Unheard      ways    `json:"unheard"`
@@ -71,6 +72,21 @@ type outside struct {
 	Held       int  `json:"held"`
 	Unknown    int  `json:"unknown"`
 	Resolved   ways `json:"resolved"`
+}
+
+// placements are the schedules of a scenario, and how many faults they have at most.
+type placements struct {
+	Faults    int `json:"faults"`
+	Schedules int `json:"schedules"`
+}
+
+// place adds schedules of a scenario.
+func (t *totals) place(name string, more placements) {
+	if t.Placed == nil {
+		t.Placed = map[string]placements{}
+	}
+	sum := t.Placed[name]
+	t.Placed[name] = placements{max(sum.Faults, more.Faults), sum.Schedules + more.Schedules}
 }
 
 type failure struct {
@@ -111,7 +127,7 @@ func (t *totals) add(p plan, r result) {
 	}
 	if p.seed == 0 {
 		t.Exhaustive++
-		t.Depth = max(t.Depth, len(p.faults))
+		t.place(p.family, placements{len(p.faults), 1})
 	}
 	t.Purchases += r.purchases
 	t.Reissues += r.reissues
@@ -197,7 +213,9 @@ func report(t *testing.T, got totals) {
 	s, o := &sum.totals, &sum.OutsideBound
 	s.Schedules += got.Schedules
 	s.Exhaustive += got.Exhaustive
-	s.Depth = max(s.Depth, got.Depth)
+	for name, p := range got.Placed {
+		s.place(name, p)
+	}
 	s.Purchases += got.Purchases
 	s.Reissues += got.Reissues
 	s.Renewals += got.Renewals
