@@ -41,16 +41,16 @@ type totals struct {
 	Schedules  int `json:"schedules"`
 	Exhaustive int `json:"exhaustive"`
 	// Placed are the same by scenario.
-	Placed     map[string]placements `json:"placed"`
-	Purchases  int                   `json:"purchases"`
-	Reissues   int                   `json:"reissues"`
-	Renewals   int                   `json:"renewals"`
-	Duplicates int                   `json:"duplicates"`
-	Lost       int                   `json:"lost"`
-	Wrong      int                   `json:"wrong"`
-	Held       int                   `json:"held"`
-	Unknown    int                   `json:"unknown"`
-	Resolved   ways                  `json:"resolved"`
+	Placed     map[string]exhausted `json:"placed"`
+	Purchases  int                  `json:"purchases"`
+	Reissues   int                  `json:"reissues"`
+	Renewals   int                  `json:"renewals"`
+	Duplicates int                  `json:"duplicates"`
+	Lost       int                  `json:"lost"`
+	Wrong      int                  `json:"wrong"`
+	Held       int                  `json:"held"`
+	Unknown    int                  `json:"unknown"`
+	Resolved   ways                 `json:"resolved"`
 	// Unheard are those of them in whose schedules nothing else kept the list from
 	// showing what became of the order.
 	Unheard      ways    `json:"unheard"`
@@ -74,19 +74,19 @@ type outside struct {
 	Resolved   ways `json:"resolved"`
 }
 
-// placements are the schedules of a scenario, and how many faults they have at most.
-type placements struct {
+// exhausted are the schedules of a scenario, and how many faults they have at most.
+type exhausted struct {
 	Faults    int `json:"faults"`
 	Schedules int `json:"schedules"`
 }
 
 // place adds schedules of a scenario.
-func (t *totals) place(name string, more placements) {
+func (t *totals) place(name string, more exhausted) {
 	if t.Placed == nil {
-		t.Placed = map[string]placements{}
+		t.Placed = map[string]exhausted{}
 	}
 	sum := t.Placed[name]
-	t.Placed[name] = placements{max(sum.Faults, more.Faults), sum.Schedules + more.Schedules}
+	t.Placed[name] = exhausted{max(sum.Faults, more.Faults), sum.Schedules + more.Schedules}
 }
 
 type failure struct {
@@ -127,7 +127,7 @@ func (t *totals) add(p plan, r result) {
 	}
 	if p.seed == 0 {
 		t.Exhaustive++
-		t.place(p.family, placements{len(p.faults), 1})
+		t.place(p.family, exhausted{len(p.faults), 1})
 	}
 	t.Purchases += r.purchases
 	t.Reissues += r.reissues
@@ -284,15 +284,15 @@ func one(name string, faults ...placed) plan {
 func TestExhaustive(t *testing.T) {
 	for _, name := range slices.Sorted(keys(scenarios)) {
 		t.Run(name, func(t *testing.T) {
-			most := *depth
+			upTo := *depth
 			if name != "first" {
-				most = min(most, max(1, most-1))
+				upTo = min(upTo, max(1, upTo-1))
 			}
 			runs := map[string]result{}
 			note := func(p plan, r result) { runs[fmt.Sprint(p.faults)] = result{record: r.record, asked: r.asked} }
 			placements, from, to := [][]placed{nil}, 0, 0
 			var ends ways
-			for faults := range most + 1 {
+			for faults := range upTo + 1 {
 				ends.add(playAll(t, func(yield func(plan) bool) {
 					for _, f := range placements {
 						if !yield(one(name, f...)) {
