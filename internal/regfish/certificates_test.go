@@ -5,6 +5,7 @@ package regfish
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 func TestCertificates(t *testing.T) {
@@ -305,6 +307,34 @@ func TestCertificate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A body that comes byte by byte is not waited for without end, and nothing of it is used,
+// although what has come so far begins as a certificate does.
+func TestDownloadOfASlowBodyEnds(t *testing.T) {
+	gone := make(chan struct{})
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		_, _ = io.WriteString(w, "-----BEGIN CERTIFICATE-----\n")
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			_, _ = io.WriteString(w, "M")
+			w.(http.Flusher).Flush()
+			select {
+			case <-r.Context().Done():
+				close(gone)
+				return
+			case <-tick.C:
+			}
+		}
+	}, func(c *Config) { c.Timeout = 200 * time.Millisecond })
+	data, err := client.Download(t.Context(), "7K9QW3M2ZT8HJ")
+	if KindOf(err) != KindTransport || !errors.Is(err, context.DeadlineExceeded) || data != nil {
+		t.Errorf("Download: %q, %v", data, err)
+	}
+	// The connection is given up, too.
+	<-gone
 }
 
 func TestDownload(t *testing.T) {

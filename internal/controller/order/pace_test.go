@@ -42,6 +42,8 @@ type fickle struct {
 	purchase.Vendor
 	t         *testing.T
 	downloads int
+	// unread is why nothing can be downloaded; nil: something can.
+	unread error
 }
 
 func (v *fickle) Certificate(context.Context, string) (regfish.Certificate, error) {
@@ -50,6 +52,9 @@ func (v *fickle) Certificate(context.Context, string) (regfish.Certificate, erro
 
 func (v *fickle) Download(context.Context, string) ([]byte, error) {
 	v.downloads++
+	if v.unread != nil {
+		return nil, v.unread
+	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(int64(v.downloads)), NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(time.Hour),
 		DNSNames: []string{fmt.Sprintf("wrong-%d.example.com", v.downloads)},
@@ -93,6 +98,28 @@ func request(t *testing.T) (*cmapi.CertificateRequest, *v1alpha1.RegfishOrder) {
 	return cr, o
 }
 
+// issuedFor is a request, its order, and what was bought for it and is issued.
+func issuedFor(t *testing.T) (*cmapi.CertificateRequest, *v1alpha1.RegfishOrder, *v1alpha1.RegfishPurchase, *v1alpha1.RegfishClusterIssuer) {
+	t.Helper()
+	cr, o := request(t)
+	csr, problems := pki.Preflight(pki.Spec{CSR: cr.Spec.Request})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	p := purchase.New(purchase.Want{
+		Beneficiary: v1alpha1.Beneficiary{Namespace: "shop", RequestName: cr.Name, RequestUID: cr.UID}, Issuer: v1alpha1.IssuerRef{Kind: v1alpha1.KindClusterIssuer, Name: "regfish"},
+		Endpoint: "https://api.regfish.com", Request: csr, SKU: "RapidSSL", DCVMethod: v1alpha1.DCVMethodCNAME,
+	}, "ledger", 1)
+	p.Spec.CertificateID = "C1"
+	p.Spec.Attempts = []v1alpha1.Attempt{{Number: 1, Time: metav1.NewMicroTime(noon), RequestUID: cr.UID, ClusterUID: "here", Outcome: &v1alpha1.Outcome{Result: v1alpha1.OutcomeAccepted, Time: metav1.NewMicroTime(noon)}}}
+	p.Status = purchase.Observe(p, purchase.Observation{RequestLive: true, Vendor: &regfish.Certificate{ID: "C1", Status: regfish.StatusIssued, CertificatePEMAvailable: true}})
+	for i := range p.Status.Conditions {
+		p.Status.Conditions[i].LastTransitionTime = metav1.NewTime(noon)
+	}
+	issuer := &v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: "regfish"}, Spec: v1alpha1.IssuerSpec{SKU: "RapidSSL"}}
+	return cr, o, p, issuer
+}
+
 // indexer puts the indexes of the cache into a client.
 type indexer struct{ *fake.ClientBuilder }
 
@@ -131,19 +158,7 @@ func reconciler(t *testing.T, vendor purchase.Vendor, clock *clocktesting.FakePa
 // is written to the purchase, whose change wakes the order. It fetches again when it was to,
 // and not when it is woken.
 func TestRefusedDeliveryIsFetchedAtItsPace(t *testing.T) {
-	cr, o := request(t)
-	csr, problems := pki.Preflight(pki.Spec{CSR: cr.Spec.Request})
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	p := purchase.New(purchase.Want{
-		Beneficiary: v1alpha1.Beneficiary{Namespace: "shop", RequestName: cr.Name, RequestUID: cr.UID}, Issuer: v1alpha1.IssuerRef{Kind: v1alpha1.KindClusterIssuer, Name: "regfish"},
-		Endpoint: "https://api.regfish.com", Request: csr, SKU: "RapidSSL", DCVMethod: v1alpha1.DCVMethodCNAME,
-	}, "ledger", 1)
-	p.Spec.CertificateID = "C1"
-	p.Spec.Attempts = []v1alpha1.Attempt{{Number: 1, Time: metav1.NewMicroTime(noon), RequestUID: cr.UID, ClusterUID: "here", Outcome: &v1alpha1.Outcome{Result: v1alpha1.OutcomeAccepted, Time: metav1.NewMicroTime(noon)}}}
-	p.Status = purchase.Observe(p, purchase.Observation{RequestLive: true, Vendor: &regfish.Certificate{ID: "C1", Status: regfish.StatusIssued, CertificatePEMAvailable: true}})
-	issuer := &v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: "regfish"}, Spec: v1alpha1.IssuerSpec{SKU: "RapidSSL"}}
+	cr, o, p, issuer := issuedFor(t)
 	clock := clocktesting.NewFakePassiveClock(noon)
 	vendor := &fickle{t: t}
 	fail := false
@@ -188,6 +203,38 @@ func TestRefusedDeliveryIsFetchedAtItsPace(t *testing.T) {
 	wake(false)
 	if vendor.downloads != 4 {
 		t.Errorf("%d downloads after an answer that could not be shown, want 4", vendor.downloads)
+	}
+}
+
+// A certificate that is not delivered in time is fetched again with a pause, for as long as
+// it takes: the request waits, nothing is refused, and nothing is bought again.
+func TestDeliveryThatDoesNotEndIsFetchedAgain(t *testing.T) {
+	cr, o, p, issuer := issuedFor(t)
+	clock := clocktesting.NewFakePassiveClock(noon)
+	vendor := &fickle{t: t, unread: &regfish.Error{Op: "download certificate", Kind: regfish.KindTransport, Message: "no answer in time", Err: context.DeadlineExceeded}}
+	r, api := reconciler(t, vendor, clock, interceptor.Funcs{}, cr, o, p, issuer)
+	for n := range 200 {
+		result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
+		if err != nil || result.RequeueAfter < firstFetch || result.RequeueAfter > lastFetch {
+			t.Fatalf("it is fetched again after %s: %v", result.RequeueAfter, err)
+		}
+		if vendor.downloads != n+1 {
+			t.Fatalf("%d downloads, want %d", vendor.downloads, n+1)
+		}
+		clock.SetTime(clock.Now().Add(result.RequeueAfter))
+	}
+	if since := clock.Since(noon); since < 2*fetchFor {
+		t.Fatalf("only %s passed", since)
+	}
+	var all v1alpha1.RegfishPurchaseList
+	if err := api.List(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	if err := api.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+		t.Fatal(err)
+	}
+	if len(all.Items) != 1 || o.Status.PurchaseRef.CertificateID != "C1" || o.Status.State == v1alpha1.StateHeld || o.Status.State == v1alpha1.StateFailed {
+		t.Errorf("%d purchases, the order is %s: %s", len(all.Items), o.Status.State, o.Status.Message)
 	}
 }
 
