@@ -353,7 +353,7 @@ func (b *bench) among(ctx context.Context, r *rig, rep *replica) error {
 		if err := ask(approved); err != nil {
 			return err
 		}
-		if err := await(ctx, "the order is placed", time.Minute, 50*time.Millisecond, func() (bool, error) {
+		if err := await(ctx, "the order is placed", patience, 50*time.Millisecond, func() (bool, error) {
 			_, now, err := lists()
 			return now > placed, err
 		}); err != nil {
