@@ -28,7 +28,7 @@ func TestWhatIsPaidForFallsBackOnce(t *testing.T) {
 		reissue, renewal int
 		// billed says that something is bought in the end, renewed that it is a renewal.
 		billed, renewed bool
-		// reason of the event that says why, and what it says.
+		// reason of the event that says why, and what it, or the failed request, says.
 		reason string
 		says   []string
 	}{
@@ -38,7 +38,7 @@ func TestWhatIsPaidForFallsBackOnce(t *testing.T) {
 		},
 		{
 			name: "a reissue is refused with 422", reissue: 422, billed: true, renewed: true, reason: v1alpha1.ReasonRenewed,
-			says: []string{"cannot be reissued (reissue 1 came to nothing: place order: HTTP 422", "so it is renewed, which buys a new term"},
+			says: []string{"cannot be reissued (reissue 1 came to nothing: reissue certificate: HTTP 422", "so it is renewed, which buys a new term"},
 		},
 		{
 			name: "a reissue is refused with 400", reissue: 400, billed: true, renewed: true, reason: v1alpha1.ReasonRenewed,
@@ -54,14 +54,14 @@ func TestWhatIsPaidForFallsBackOnce(t *testing.T) {
 		},
 		{
 			name: "the renewal is refused with 404, and its source is known", reissue: 409, renewal: 404, billed: true, reason: v1alpha1.ReasonPurchased,
-			says: []string{"can neither be reissued (reissue 1 came to nothing: place order: HTTP 409", "nor renewed (refused: place order: HTTP 404", "so a new certificate is ordered"},
+			says: []string{"can neither be reissued (reissue 1 came to nothing: reissue certificate: HTTP 409", "nor renewed (refused: place order: HTTP 404", "so a new certificate is ordered"},
 		},
 		{
 			name: "a reissue fails and the renewal is refused with 409", renewal: 409, billed: true, reason: v1alpha1.ReasonPurchased,
 			says: []string{"regfish says that it was failed", "nor renewed (refused: place order: HTTP 409", "so a new certificate is ordered"},
 		},
 		{
-			name: "the request is at fault", reissue: 422, renewal: 422, reason: v1alpha1.ReasonRejected,
+			name: "the request is at fault", reissue: 422, renewal: 422,
 			says: []string{"regfish refused the order", "HTTP 422", "change the Certificate"},
 		},
 	}
@@ -93,14 +93,19 @@ func TestWhatIsPaidForFallsBackOnce(t *testing.T) {
 				}
 			}
 			if tc.billed {
-				w.order(cr.Name, "waits for what was bought", placed(tc.reason))
+				o := w.order(cr.Name, "waits for what was bought", placed(tc.reason))
 				w.issued(cr.Name)
 				w.answered(cr, cmapi.CertificateRequestReasonIssued)
 				w.verify(cr.Status.Certificate, fmt.Sprintf("fall%d.example", i))
+				w.saidOnce(o, tc.reason, tc.says...)
 			} else {
 				w.answered(cr, cmapi.CertificateRequestReasonFailed)
+				for _, words := range tc.says {
+					if !strings.Contains(readyMessage(cr), words) {
+						t.Errorf("%q does not say %q", readyMessage(cr), words)
+					}
+				}
 			}
-			w.saidOnce(cr, tc.reason, tc.says...)
 
 			orders := 1
 			if tc.billed && !tc.renewed {
