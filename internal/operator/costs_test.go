@@ -99,14 +99,13 @@ func TestCosts(t *testing.T) {
 		return found
 	}
 	www, api, blog := bought("www", "shop"), bought("api", "shop"), bought("blog", "web")
-	names := func(ps ...*v1alpha1.RegfishPurchase) []string {
-		var out []string
+	sorted := func(ps ...*v1alpha1.RegfishPurchase) []string {
+		var names []string
 		for _, p := range ps {
-			out = append(out, p.Name)
+			names = append(names, p.Name)
 		}
-		return out
+		return slices.Sorted(slices.Values(names))
 	}
-	sorted := func(ps ...*v1alpha1.RegfishPurchase) []string { return slices.Sorted(slices.Values(names(ps...))) }
 	c := newCosts(w)
 
 	c.rows(c.run("-l team=shop"), sorted(www, api)...)
@@ -119,9 +118,13 @@ func TestCosts(t *testing.T) {
 	}
 
 	running := c.run("--field-selector status.state=Issued")
-	c.rows(running, names(www, api, blog)...)
-	if until := www.Status.ContractNotAfter; until == nil || !strings.Contains(running[0], "CONTRACT UNTIL") {
-		t.Errorf("until when %s is paid for is not shown in %q", www.Name, running)
+	var first, until []string
+	for _, line := range running[1:] {
+		words := strings.Fields(line)
+		first, until = append(first, words[0]), append(until, words[len(words)-2])
+	}
+	if slices.Sort(first); !slices.Equal(first, sorted(www, api, blog)) || !slices.IsSorted(until) || !slices.Contains(until, www.Status.ContractNotAfter.UTC().Format(time.RFC3339)) {
+		t.Errorf("what is paid for, and until when: %q", running)
 	}
 
 	// A lost Secret is a reissue.
