@@ -24,7 +24,8 @@ const issuerGroup = "spec.issuerRef.group"
 // cacheOptions says what is watched, and what of it is kept in memory. Secrets are not
 // among it: those that an issuer names are read, and nothing else of them.
 func cacheOptions(ctx context.Context, o Options) (cache.Options, error) {
-	requests := cache.ByObject{Transform: trim}
+	words := newStrings()
+	requests := cache.ByObject{Transform: words.after(trim)}
 	selectable, err := selectable(ctx, o)
 	if err != nil {
 		return cache.Options{}, err
@@ -36,7 +37,7 @@ func cacheOptions(ctx context.Context, o Options) (cache.Options, error) {
 	options := cache.Options{
 		Scheme: Scheme(),
 		// Nobody reads who wrote which field, and it is a third of an object.
-		DefaultTransform: cache.TransformStripManagedFields(),
+		DefaultTransform: words.after(cache.TransformStripManagedFields()),
 		// A read that nobody planned is an error, not a silent watch of everything.
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{

@@ -65,7 +65,7 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 	f.Want = want(cr, request)
 	if issuer == nil {
 		f.Issuer = notReady("there is no %s; create it, or correct spec.issuerRef.", f.Want.Issuer)
-		f.Purchases, err = g.ofBeneficiary(ctx, reader, f.Want)
+		f.Purchases, err = g.ofBeneficiary(ctx, reader, cached != nil, f.Want)
 		return f, nil, errors.Join(err, g.complete(ctx, reader, cached == nil, cr, &f))
 	}
 	slots, buckets := SlotsOf(issuer, nil, now)
@@ -76,7 +76,7 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 	}
 	if f.Want.Endpoint, err = g.Endpoint(issuer); err != nil {
 		f.Issuer = notReady("%s is not ready: %v", f.Want.Issuer, err)
-		f.Purchases, err = g.ofBeneficiary(ctx, reader, f.Want)
+		f.Purchases, err = g.ofBeneficiary(ctx, reader, cached != nil, f.Want)
 		return f, issuer, errors.Join(err, g.complete(ctx, reader, cached == nil, cr, &f))
 	}
 	if f.Override, err = g.override(ctx, cr, issuer, &f.Want); err != nil {
@@ -85,7 +85,7 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 	if f.Purchases, err = g.list(ctx, reader, client.MatchingFields{FieldNamesHash: f.Want.NamesHash()}); err != nil {
 		return Facts{}, nil, err
 	}
-	if f.Elsewhere, err = g.ofBeneficiary(ctx, reader, f.Want); err != nil {
+	if f.Elsewhere, err = g.ofBeneficiary(ctx, reader, cached != nil, f.Want); err != nil {
 		return Facts{}, nil, err
 	}
 	f.Elsewhere = slices.DeleteFunc(f.Elsewhere, func(p v1alpha1.RegfishPurchase) bool { return p.Spec.Endpoint == f.Want.Endpoint })
@@ -204,9 +204,17 @@ func notReady(format string, args ...any) *IssuerProblem {
 // ofBeneficiary reads the purchases that were made for the beneficiary and the names of
 // w, at whatever endpoint. What was paid for is shown and followed also while the issuer is
 // gone or names another endpoint.
-func (g *Gatherer) ofBeneficiary(ctx context.Context, reader client.Reader, w Want) ([]v1alpha1.RegfishPurchase, error) {
-	found, err := g.list(ctx, reader, client.MatchingFields{FieldNamespace: w.Beneficiary.Namespace, FieldCertificateName: w.Beneficiary.CertificateName})
-	return slices.DeleteFunc(found, func(p v1alpha1.RegfishPurchase) bool { return !sameNames(&p, w) }), err
+func (g *Gatherer) ofBeneficiary(ctx context.Context, reader client.Reader, cached bool, w Want) ([]v1alpha1.RegfishPurchase, error) {
+	fields := client.MatchingFields{FieldNamespace: w.Beneficiary.Namespace, FieldCertificateName: w.Beneficiary.CertificateName}
+	if cached && w.Beneficiary.CertificateName != "" {
+		// A cache selects by one field, and goes through all of these for the other: there may
+		// be thousands in a namespace, for each order that is looked at.
+		delete(fields, FieldNamespace)
+	}
+	found, err := g.list(ctx, reader, fields)
+	return slices.DeleteFunc(found, func(p v1alpha1.RegfishPurchase) bool {
+		return p.Spec.Beneficiary.Namespace != w.Beneficiary.Namespace || !sameNames(&p, w)
+	}), err
 }
 
 // list reads the purchases that the fields select.

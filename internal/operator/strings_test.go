@@ -1,0 +1,64 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package operator
+
+import (
+	"encoding/json"
+	"testing"
+	"unsafe"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+)
+
+const purchaseText = `{
+	"metadata": {"namespace": "regfish-issuer", "name": "a-1", "labels": {"team": "payments"}, "creationTimestamp": "2026-11-29T20:46:52Z"},
+	"spec": {"endpoint": "https://api.regfish.com", "dnsNames": ["a.example.com"], "request": "Y3Ny", "attempts": [{"number": 1, "requestUID": "u", "outcome": {"result": "Accepted"}}]},
+	"status": {"state": "Issued", "conditions": [{"type": "Held", "status": "False", "reason": "NotHeld", "message": "nobody has to decide.", "lastTransitionTime": "2026-11-29T20:46:52Z"}]}
+}`
+
+// TestObjectsShareWhatTheySay: what two objects say alike is kept once, wherever it stands,
+// and nothing else about them is changed.
+func TestObjectsShareWhatTheySay(t *testing.T) {
+	transform := newStrings().after(func(o any) (any, error) { return o, nil })
+	decoded := func() *v1alpha1.RegfishPurchase {
+		p := &v1alpha1.RegfishPurchase{}
+		if err := json.Unmarshal([]byte(purchaseText), p); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	seen := func(p *v1alpha1.RegfishPurchase) *v1alpha1.RegfishPurchase {
+		o, err := transform(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.(*v1alpha1.RegfishPurchase)
+	}
+	a, b := seen(decoded()), seen(decoded())
+	if diff := cmp.Diff(decoded(), b); diff != "" {
+		t.Errorf("changed (-want +got):\n%s", diff)
+	}
+	for what, of := range map[string]func(*v1alpha1.RegfishPurchase) string{
+		"a field":           func(p *v1alpha1.RegfishPurchase) string { return p.Spec.Endpoint },
+		"metadata":          func(p *v1alpha1.RegfishPurchase) string { return p.Namespace },
+		"a label":           func(p *v1alpha1.RegfishPurchase) string { return p.Labels["team"] },
+		"a list of strings": func(p *v1alpha1.RegfishPurchase) string { return p.Spec.DNSNames[0] },
+		"a typed string":    func(p *v1alpha1.RegfishPurchase) string { return string(p.Status.State) },
+		"behind a pointer":  func(p *v1alpha1.RegfishPurchase) string { return p.Spec.Attempts[0].Outcome.Result },
+		"a condition":       func(p *v1alpha1.RegfishPurchase) string { return p.Status.Conditions[0].Message },
+	} {
+		if of(a) == "" || unsafe.StringData(of(a)) != unsafe.StringData(of(b)) {
+			t.Errorf("%s (%q) is kept twice", what, of(a))
+		}
+	}
+	// A tombstone holds what the cache has shown already.
+	old := decoded()
+	message := unsafe.StringData(old.Status.Conditions[0].Message)
+	if _, err := transform(cache.DeletedFinalStateUnknown{Key: "a", Obj: old}); err != nil || unsafe.StringData(old.Status.Conditions[0].Message) != message {
+		t.Errorf("%v: an object that others read is changed", err)
+	}
+}
