@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/pki"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
@@ -391,5 +392,42 @@ func TestBaseline(t *testing.T) {
 	all := w.purchases()
 	if diff := cmp.Diff([]string{"SAME", "BARE", "AMONG", "HELD", "NAMELESS"}, all[1].Spec.Attempts[0].BaselineIDs); diff != "" {
 		t.Errorf("baseline (-want +got):\n%s", diff)
+	}
+}
+
+// asked is a reader that remembers by which fields purchases were selected.
+type asked struct {
+	client.Reader
+	fields []string
+}
+
+func (a *asked) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	var o client.ListOptions
+	o.ApplyOptions(opts)
+	if o.FieldSelector != nil {
+		a.fields = append(a.fields, o.FieldSelector.String())
+	}
+	return a.Reader.List(ctx, list, opts...)
+}
+
+// A cache selects by one field and goes through what it found for the next. Another tenant
+// may have a Certificate of the same name all the same.
+func TestPurchasesOfACertificateAreFoundAtOnce(t *testing.T) {
+	of := func(namespace string, number int32) (Want, *v1alpha1.RegfishPurchase) {
+		w := Want{
+			Endpoint: "https://api.example", Request: &pki.Request{DNSNames: []string{"www.example.com"}},
+			Beneficiary: v1alpha1.Beneficiary{Namespace: namespace, CertificateName: "www", RequestName: "www-1", RequestUID: "r1"},
+		}
+		return w, New(w, ledger, number)
+	}
+	want, mine := of("shop", 1)
+	_, theirs := of("blog", 2)
+	reader := &asked{Reader: newWorld(t, mine, theirs).api}
+	found, err := (&Gatherer{Ledger: ledger}).ofBeneficiary(t.Context(), reader, true, want)
+	if err != nil || len(found) != 1 || found[0].Name != mine.Name {
+		t.Errorf("found %v, %v", describe(found), err)
+	}
+	if diff := cmp.Diff([]string{FieldCertificateName + "=www"}, reader.fields); diff != "" {
+		t.Errorf("selected by (-want +got):\n%s", diff)
 	}
 }
