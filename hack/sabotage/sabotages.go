@@ -66,7 +66,7 @@ var sabotages = []sabotage{
 		new: "	default:\n		o.Result = v1alpha1.OutcomeRejected",
 	}).named("count a timeout as rejected"),
 	family("restore", "duplicate:", "20", edit{file: spender,
-		old: "if facts.Baseline, err = s.baseline(ctx, vendor, cr, facts.Want); err != nil {",
+		old: "if facts.Baseline, err = s.baseline(ctx, vendor, cr, facts.Want, facts.named()); err != nil {",
 		new: "if facts.Baseline, err = (&Baseline{}), nil; err != nil {",
 	}).named("skip the baseline"),
 	family("echo", "held twice:", "4", edit{file: gather,
