@@ -469,6 +469,11 @@ func TestLineage(t *testing.T) {
 			purchases: year(140, forRequestKeyA(t), reissuedFor(t, keyA, "r1", time.Hour, answeredWith(v1alpha1.OutcomeNotSent, 0)), issuedAt(noon.Add(-time.Minute))),
 			given:     owner(certificateOf(0), func(f *Facts) { f.Asked = noon.Add(-2 * time.Hour) }),
 		},
+		"reissues the same key that is due though the request seems older than the certificate": {
+			reason: "the API server's clock is behind, and cert-manager would ask again at once, for ever", want: reissues(1), says: "is due",
+			purchases: year(150, forRequestKeyA(t), reissuedFor(t, keyA, "r0", days(149), finished(v1alpha1.ReissueIssued))),
+			given:     owner(certificateOf(0), func(f *Facts) { f.Asked = noon.Add(-days(200)) }),
+		},
 		"delivers a reissue that was issued after the request was made again where nothing is reused": {
 			reason: "it followed that until then", want: delivers, purchases: year(30, reissuedFor(t, keyA, "r0", time.Hour, finished(v1alpha1.ReissueIssued))),
 			given: owner(certificateOf(0), never, func(f *Facts) { f.Asked = noon.Add(-time.Hour) }),

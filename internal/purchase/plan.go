@@ -229,8 +229,13 @@ func (f Facts) awaited(p *v1alpha1.RegfishPurchase, r *v1alpha1.Reissue) bool {
 		came = c.LastTransitionTime.Time
 	}
 	runOut := p.Status.NotAfter != nil && !f.Now.Before(p.Status.NotAfter.Time)
-	return !came.IsZero() && !f.Asked.IsZero() && !came.Before(f.Asked) && !runOut
+	return !came.IsZero() && !f.Asked.IsZero() && !came.Before(f.Asked) && f.Now.Sub(came).Abs() < awaitedFor && !runOut
 }
+
+// awaitedFor is for how long after it came a certificate counts as what a request has waited
+// for. The one time is the API server's and the other one a controller's: where the two are
+// far apart, a certificate that is due would be handed out to one request after another.
+const awaitedFor = 7 * 24 * time.Hour
 
 // sameOrder reports whether the order that p records is the one that w would place.
 func sameOrder(p *v1alpha1.RegfishPurchase, w Want) bool {
