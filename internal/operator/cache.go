@@ -24,7 +24,7 @@ const issuerGroup = "spec.issuerRef.group"
 // cacheOptions says what is watched, and what of it is kept in memory. Secrets are not
 // among it: those that an issuer names are read, and nothing else of them.
 func cacheOptions(ctx context.Context, o Options) (cache.Options, error) {
-	words := newStrings()
+	words := newWords()
 	requests := cache.ByObject{Transform: words.after(trim)}
 	selectable, err := selectable(ctx, o)
 	if err != nil {

@@ -12,20 +12,20 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// strings that objects share are kept in memory once: what is decoded has a copy of its own of
-// every name, reason and sentence, and ten thousand orders say much the same. There are
-// always as many as have room, and one that comes takes the place of another: what is
-// forgotten is only kept twice.
-type strings struct {
+// words are strings that objects share, kept in memory once: what is decoded has a copy of
+// its own of every name, reason and sentence, and ten thousand orders say much the same.
+// There are always as many as have room, and one that comes takes the place of another: what
+// is forgotten is only kept twice.
+type words struct {
 	seed maphash.Seed
 	mu   sync.Mutex
 	kept [1 << 12]string
 }
 
-func newStrings() *strings { return &strings{seed: maphash.MakeSeed()} }
+func newWords() *words { return &words{seed: maphash.MakeSeed()} }
 
 // one returns the string that is kept for s.
-func (k *strings) one(s string) string {
+func (k *words) one(s string) string {
 	slot := &k.kept[maphash.String(k.seed, s)%uint64(len(k.kept))]
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -37,7 +37,7 @@ func (k *strings) one(s string) string {
 
 // after returns a transform that lets an object share its strings after transform. What is not
 // new to the cache was transformed when it came, and may be read meanwhile.
-func (k *strings) after(transform toolscache.TransformFunc) toolscache.TransformFunc {
+func (k *words) after(transform toolscache.TransformFunc) toolscache.TransformFunc {
 	return func(o any) (any, error) {
 		o, err := transform(o)
 		if object, ok := o.(client.Object); ok && err == nil {
@@ -47,7 +47,7 @@ func (k *strings) after(transform toolscache.TransformFunc) toolscache.Transform
 	}
 }
 
-func (k *strings) walk(v reflect.Value) {
+func (k *words) walk(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
 		if !v.IsNil() {

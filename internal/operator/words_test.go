@@ -23,7 +23,7 @@ const purchaseText = `{
 // TestObjectsShareWhatTheySay: what two objects say alike is kept once, wherever it stands,
 // and nothing else about them is changed.
 func TestObjectsShareWhatTheySay(t *testing.T) {
-	transform := newStrings().after(func(o any) (any, error) { return o, nil })
+	transform := newWords().after(func(o any) (any, error) { return o, nil })
 	decoded := func() *v1alpha1.RegfishPurchase {
 		p := &v1alpha1.RegfishPurchase{}
 		if err := json.Unmarshal([]byte(purchaseText), p); err != nil {
