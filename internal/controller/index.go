@@ -52,13 +52,21 @@ func PurchaseShown(o *v1alpha1.RegfishOrder) string {
 	return o.Status.PurchaseRef.Name
 }
 
+// Wants reports whether the order shows what regfish says of a purchase, and thereby its
+// records. One that only waits for a purchase of somebody else names it and sets nothing:
+// if that kept a name for it, nobody would ever set the record there.
+func Wants(o *v1alpha1.RegfishOrder) bool {
+	return PurchaseShown(o) != "" && o.Status.Vendor != nil
+}
+
 // Shows lets through that an order shows another purchase than before, or none any more:
 // a purchase that nobody wants says so, and lets others have the names that it holds.
 var Shows = predicate.Funcs{
 	CreateFunc:  func(event.CreateEvent) bool { return false },
 	GenericFunc: func(event.GenericEvent) bool { return false },
 	UpdateFunc: func(e event.UpdateEvent) bool {
-		return PurchaseShown(e.ObjectOld.(*v1alpha1.RegfishOrder)) != PurchaseShown(e.ObjectNew.(*v1alpha1.RegfishOrder))
+		before, after := e.ObjectOld.(*v1alpha1.RegfishOrder), e.ObjectNew.(*v1alpha1.RegfishOrder)
+		return PurchaseShown(before) != PurchaseShown(after) || Wants(before) != Wants(after)
 	},
 }
 

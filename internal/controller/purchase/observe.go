@@ -167,8 +167,7 @@ func (r *Reconciler) observeUnplaced(ctx context.Context, p *v1alpha1.RegfishPur
 			if err != nil {
 				return o, 0, err
 			}
-			// An order of somebody else names what it waits for, and shows nothing of it.
-			o.Unwanted = !slices.ContainsFunc(shown, func(other v1alpha1.RegfishOrder) bool { return other.Status.Vendor != nil })
+			o.Unwanted = !slices.ContainsFunc(shown, func(other v1alpha1.RegfishOrder) bool { return controller.Wants(&other) })
 		}
 	case p.Spec.CertificateID != "":
 		o.Vendor = &search.Found.Certificate
