@@ -61,28 +61,37 @@ func run(only string) error {
 	return errors.Join(missed...)
 }
 
-// try breaks the controller and runs the schedules that have to notice. It returns what
-// they said.
-func (s sabotage) try(dir string) (string, error) {
-	overlay := struct{ Replace map[string]string }{map[string]string{}}
+// edited returns the files of the repository at root as the sabotage has them.
+func (s sabotage) edited(root string) (map[string]string, error) {
 	broken := map[string]string{}
 	for _, e := range s.edits {
-		path, err := filepath.Abs(e.file)
+		path, err := filepath.Abs(filepath.Join(root, e.file))
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		text, ok := broken[path]
 		if !ok {
 			source, err := os.ReadFile(path)
 			if err != nil {
-				return "", err
+				return nil, err
 			}
 			text = string(source)
 		}
 		if n := strings.Count(text, e.old); n == 0 || (n > 1 && !e.all) {
-			return "", fmt.Errorf("%s has %d times, and is to have once: %q; the sabotage has to follow the code", e.file, n, e.old)
+			return nil, fmt.Errorf("%s has %d times, and is to have once: %q; the sabotage has to follow the code", e.file, n, e.old)
 		}
 		broken[path] = strings.ReplaceAll(text, e.old, e.new)
+	}
+	return broken, nil
+}
+
+// try breaks the controller and runs the schedules that have to notice. It returns what
+// they said.
+func (s sabotage) try(dir string) (string, error) {
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	broken, err := s.edited(".")
+	if err != nil {
+		return "", err
 	}
 	for path, text := range broken {
 		file, err := os.CreateTemp(dir, "*-"+filepath.Base(path))
