@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -21,107 +22,33 @@ const slowOrder = 5 * time.Second
 
 // failover measures how long the standby takes to act after the leader was stopped or
 // killed, with the times that the controller has by default.
-func (b *bench) failover(ctx context.Context) error {
-	r, err := b.newRig(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer r.end()
+func (b *bench) failover(ctx context.Context, r *rig) error {
 	leader, err := r.start(ctx)
 	if err != nil {
 		return err
 	}
-	if err := leader.leads(ctx); err != nil {
+	if err := errors.Join(leader.leads(ctx), r.ready(ctx)); err != nil {
 		return err
 	}
-	if err := r.ready(ctx); err != nil {
-		return err
-	}
+	f := &changes{rig: r, leader: leader}
 	var stopped, inFlight []float64
-	var killed float64
-	number := 0
-	// next asks for a certificate and returns the host.
-	next := func() (string, error) {
-		number++
-		name := fmt.Sprintf("failover%d", number)
-		_, _, err := r.ask(ctx, name, nil)
-		return hostOf(name), err
-	}
-	acted := func(host string) (time.Time, error) {
-		var at time.Time
-		err := await(ctx, "the standby orders", 3*time.Minute, 50*time.Millisecond, func() (bool, error) {
-			sold, err := r.vendor.sold(ctx)
-			at = sold[host]
-			return !at.IsZero(), err
-		})
-		return at, err
-	}
 	for range 3 {
-		standby, err := r.standby(ctx)
+		took, err := f.stop(ctx)
 		if err != nil {
 			return err
 		}
-		at := time.Now()
-		if err := leader.stop(ctx); err != nil {
-			return err
-		}
-		host, err := next()
-		if err != nil {
-			return err
-		}
-		ordered, err := acted(host)
-		if err != nil {
-			return err
-		}
-		stopped = append(stopped, ordered.Sub(at).Seconds())
-		leader = standby
+		stopped = append(stopped, took)
 	}
 	for range 2 {
-		standby, err := r.standby(ctx)
+		took, err := f.stopInFlight(ctx)
 		if err != nil {
 			return err
 		}
-		host, err := r.fly(ctx, next)
-		if err != nil {
-			return err
-		}
-		if err := leader.stop(ctx); err != nil {
-			return err
-		}
-		recorded, err := r.recorded(ctx, host)
-		if err != nil {
-			return err
-		}
-		if host, err = next(); err != nil {
-			return err
-		}
-		ordered, err := acted(host)
-		if err != nil {
-			return err
-		}
-		inFlight = append(inFlight, ordered.Sub(recorded).Seconds())
-		leader = standby
+		inFlight = append(inFlight, took)
 	}
-	standby, err := r.standby(ctx)
+	killed, err := f.kill(ctx)
 	if err != nil {
 		return err
-	}
-	if _, err := r.fly(ctx, next); err != nil {
-		return err
-	}
-	at := time.Now()
-	leader.kill()
-	host, err := next()
-	if err != nil {
-		return err
-	}
-	ordered, err := acted(host)
-	if err != nil {
-		return err
-	}
-	killed = ordered.Sub(at).Seconds()
-	if !standby.alive() {
-		return fmt.Errorf("the standby ended: %s", standby.tail())
 	}
 	b.figure("acts-after-sigterm", share(stopped, 1))
 	b.figure("acts-after-sigterm-with-an-order-in-flight", share(inFlight, 1))
@@ -131,8 +58,94 @@ func (b *bench) failover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.figure("orders-beside-those-asked-for", float64(len(sold)-number))
+	b.figure("orders-beside-those-asked-for", float64(len(sold)-f.asked))
 	return nil
+}
+
+// changes are changes of the leader.
+type changes struct {
+	*rig
+	leader *replica
+	asked  int // certificates so far
+}
+
+// next asks for a certificate and returns the host.
+func (f *changes) next(ctx context.Context) (string, error) {
+	f.asked++
+	name := fmt.Sprintf("failover%d", f.asked)
+	_, _, err := f.ask(ctx, name, nil)
+	return hostOf(name), err
+}
+
+// acts asks for a certificate and returns when it was ordered.
+func (f *changes) acts(ctx context.Context) (time.Time, error) {
+	host, err := f.next(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var at time.Time
+	err = await(ctx, "the standby orders", 3*time.Minute, 50*time.Millisecond, func() (bool, error) {
+		sold, err := f.vendor.sold(ctx)
+		at = sold[host]
+		return !at.IsZero(), err
+	})
+	return at, err
+}
+
+// stop stops the leader while there is nothing to do, and returns how long it takes until
+// the other orders.
+func (f *changes) stop(ctx context.Context) (float64, error) {
+	standby, err := f.standby(ctx)
+	if err != nil {
+		return 0, err
+	}
+	at := time.Now()
+	if err := f.leader.stop(ctx); err != nil {
+		return 0, err
+	}
+	f.leader = standby
+	ordered, err := f.acts(ctx)
+	return ordered.Sub(at).Seconds(), err
+}
+
+// stopInFlight stops the leader while it sends an order, and returns how long it takes from
+// the record of that order until the other orders.
+func (f *changes) stopInFlight(ctx context.Context) (float64, error) {
+	standby, err := f.standby(ctx)
+	if err != nil {
+		return 0, err
+	}
+	host, err := f.fly(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := f.leader.stop(ctx); err != nil {
+		return 0, err
+	}
+	f.leader = standby
+	recorded, err := f.recorded(ctx, host)
+	if err != nil {
+		return 0, err
+	}
+	ordered, err := f.acts(ctx)
+	return ordered.Sub(recorded).Seconds(), err
+}
+
+// kill kills the leader while it sends an order, and returns how long it takes until the
+// other orders.
+func (f *changes) kill(ctx context.Context) (float64, error) {
+	standby, err := f.standby(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := f.fly(ctx); err != nil {
+		return 0, err
+	}
+	at := time.Now()
+	f.leader.kill()
+	f.leader = standby
+	ordered, err := f.acts(ctx)
+	return ordered.Sub(at).Seconds(), err
 }
 
 // standby starts a second replica, and waits until it is ready to take over.
@@ -146,18 +159,18 @@ func (r *rig) standby(ctx context.Context) (*replica, error) {
 
 // fly asks for a certificate whose order the vendor is slow to answer, and returns once the
 // order is there.
-func (r *rig) fly(ctx context.Context, next func() (string, error)) (string, error) {
-	if err := r.vendor.call(ctx, http.MethodPost, "/_simulator/faults", simulator.Fault{
+func (f *changes) fly(ctx context.Context) (string, error) {
+	if err := f.vendor.call(ctx, http.MethodPost, "/_simulator/faults", simulator.Fault{
 		Endpoint: simulator.EndpointOrder, Kind: simulator.FaultSlow, AfterCommit: true, Delay: slowOrder, Times: 1,
 	}, nil); err != nil {
 		return "", err
 	}
-	host, err := next()
+	host, err := f.next(ctx)
 	if err != nil {
 		return "", err
 	}
 	return host, await(ctx, "an order is in flight", time.Minute, 20*time.Millisecond, func() (bool, error) {
-		sold, err := r.vendor.sold(ctx)
+		sold, err := f.vendor.sold(ctx)
 		return !sold[host].IsZero(), err
 	})
 }

@@ -43,12 +43,7 @@ func (r *rig) ready(ctx context.Context) error {
 
 // idle measures how long it takes from the approval of a request until its order arrives at
 // the vendor, while nothing else goes on.
-func (b *bench) idle(ctx context.Context) error {
-	r, err := b.newRig(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer r.end()
+func (b *bench) idle(ctx context.Context, r *rig) error {
 	rep, err := r.start(ctx, unlimited...)
 	if err != nil {
 		return err
@@ -116,12 +111,7 @@ func (b *bench) limiter(ctx context.Context, rep *replica, when string) error {
 }
 
 // burst measures 500 requests at once, with a limit of 20 calls a second.
-func (b *bench) burst(ctx context.Context) error {
-	r, err := b.newRig(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer r.end()
+func (b *bench) burst(ctx context.Context, r *rig) error {
 	if _, err := r.start(ctx, "--vendor-rate=20"); err != nil {
 		return err
 	}
@@ -185,12 +175,7 @@ func namespaceOf(i int) string { return fmt.Sprintf("%s-%d", tenant, i%namespace
 
 // throughput measures how long 500 Certificates take, with cert-manager's own CA issuer and
 // then with the controller and no limit of calls.
-func (b *bench) throughput(ctx context.Context) error {
-	r, err := b.newRig(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer r.end()
+func (b *bench) throughput(ctx context.Context, r *rig) error {
 	if err := r.certificateAuthority(ctx); err != nil {
 		return err
 	}

@@ -105,11 +105,22 @@ var parts = []struct {
 	measure func(*bench, context.Context) error
 }{
 	{"simulated", (*bench).simulated},
-	{"idle", (*bench).idle},
-	{"burst", (*bench).burst},
-	{"throughput", (*bench).throughput},
-	{"failover", (*bench).failover},
-	{"scale", (*bench).tenThousand},
+	{"idle", real((*bench).idle, true)},
+	{"burst", real((*bench).burst, true)},
+	{"throughput", real((*bench).throughput, true)},
+	{"failover", real((*bench).failover, true)},
+	{"scale", real((*bench).tenThousand, false)},
+}
+
+// real is a part that has a rig to itself, with a kube-controller-manager or without.
+func real(measure func(*bench, context.Context, *rig) error, controllerManager bool) func(*bench, context.Context) error {
+	return func(b *bench, ctx context.Context) error {
+		r, err := b.newRig(ctx, controllerManager)
+		if err != nil {
+			return err
+		}
+		return errors.Join(measure(b, ctx, r), r.end())
+	}
 }
 
 func main() {

@@ -77,20 +77,8 @@ func (b *bench) newRig(ctx context.Context, controllerManager bool) (_ *rig, err
 	if err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
-	r.audit = &audit{path: filepath.Join(r.dir, "audit.log")}
-	plane, err := testenv.Start(testenv.Options{CRDPaths: []string{"config/crd/bases"}, ControllerManager: controllerManager, AuditLog: r.audit.path})
-	if err != nil {
+	if err := r.startControlPlane(controllerManager); err != nil {
 		return nil, err
-	}
-	r.atEnd(plane.Stop)
-	r.kubeconfig = filepath.Join(r.dir, "kubeconfig")
-	if err := plane.WriteKubeconfig(r.kubeconfig); err != nil {
-		return nil, err
-	}
-	r.config = rest.CopyConfig(plane.Config)
-	r.config.QPS = -1 // The API server's own fairness limits.
-	if r.client, err = client.NewWithWatch(r.config, client.Options{Scheme: operator.Scheme()}); err != nil {
-		return nil, fmt.Errorf("make client: %w", err)
 	}
 	if r.vendor, err = startVendor(r.simulator, r.dir, r.logs); err != nil {
 		return nil, err
@@ -113,6 +101,25 @@ func (b *bench) newRig(ctx context.Context, controllerManager bool) (_ *rig, err
 		return nil, err
 	}
 	return r, nil
+}
+
+func (r *rig) startControlPlane(controllerManager bool) error {
+	r.audit = &audit{path: filepath.Join(r.dir, "audit.log")}
+	plane, err := testenv.Start(testenv.Options{CRDPaths: []string{"config/crd/bases"}, ControllerManager: controllerManager, AuditLog: r.audit.path})
+	if err != nil {
+		return err
+	}
+	r.atEnd(plane.Stop)
+	r.kubeconfig = filepath.Join(r.dir, "kubeconfig")
+	if err := plane.WriteKubeconfig(r.kubeconfig); err != nil {
+		return err
+	}
+	r.config = rest.CopyConfig(plane.Config)
+	r.config.QPS = -1 // The API server's own fairness limits.
+	if r.client, err = client.NewWithWatch(r.config, client.Options{Scheme: operator.Scheme()}); err != nil {
+		return fmt.Errorf("make client: %w", err)
+	}
+	return nil
 }
 
 func (r *rig) atEnd(do func() error) { r.ending = append(r.ending, do) }

@@ -33,12 +33,7 @@ const (
 )
 
 // tenThousand measures what 10,000 requests, orders and purchases that wait cost.
-func (b *bench) tenThousand(ctx context.Context) error {
-	r, err := b.newRig(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer r.end()
+func (b *bench) tenThousand(ctx context.Context, r *rig) error {
 	n := b.scaled(10000)
 	if err := b.populate(ctx, r, n); err != nil {
 		return err
