@@ -77,7 +77,7 @@ func (b *bench) newRig(ctx context.Context, controllerManager bool) (_ *rig, err
 	if err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
-	if err := r.startControlPlane(controllerManager); err != nil {
+	if err := r.startControlPlane(controllerManager); err != nil { //nolint:contextcheck // it runs until the end of the rig
 		return nil, err
 	}
 	if r.vendor, err = startVendor(r.simulator, r.dir, r.logs); err != nil {
