@@ -81,7 +81,7 @@ func override(f Facts) (Decision, bool) {
 	c, why := f.adoptable(id)
 	switch {
 	case c != nil && c.Of != "":
-		return Decision{Step: StepWait, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp, Message: fmt.Sprintf("waits for RegfishPurchase %s: order %s may be its, and that has to be known first.", c.Of, id)}, true
+		return Decision{Step: StepWait, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: f.unhurried(), Message: fmt.Sprintf("waits for RegfishPurchase %s: order %s may be its, and that has to be known first.", c.Of, id)}, true
 	case why != "":
 		f.Override = refuseOverride("%s", why)
 		return overrideRefused(f)

@@ -500,7 +500,7 @@ func unclaimed(f Facts) (Decision, bool) {
 			// It came to nothing, or is over, or a person knows whose it is.
 		case c.Of != "":
 			return Decision{
-				Step: StepWait, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: wakeUp,
+				Step: StepWait, Reason: v1alpha1.ReasonWaitingForPurchase, LookAgain: f.unhurried(),
 				Message: fmt.Sprintf("waits for RegfishPurchase %s: order %s, which shares a name with this request, may be its, and that has to be known first; that purchase says who has to act.", c.Of, regfish.Sanitise(c.Certificate.ID, 64)),
 			}, true
 		case pending(c.Certificate), supersedes(f, &c):
@@ -520,6 +520,15 @@ func unclaimed(f Facts) (Decision, bool) {
 			verbs:  "adopt:<id> to use one, or purchase to buy all the same and never ask about them again",
 		}},
 	}, true
+}
+
+// unhurried is the pause of a wait that no event ends, and each look at which reads the
+// whole account: a tenth of how long the request has waited, within bounds.
+func (f Facts) unhurried() time.Duration {
+	if f.Asked.IsZero() {
+		return wakeUp
+	}
+	return min(earlyLook, max(wakeUp, f.Now.Sub(f.Asked)/10))
 }
 
 // supersedes reports whether the issued candidate may be the outcome of a

@@ -265,3 +265,17 @@ func TestPlanWithABaseline(t *testing.T) {
 		})
 	}
 }
+
+// An order that shares a name with what may be another purchase's waits for as long as that
+// takes, days if a person has to act. Each look reads the whole account: it was made every
+// minute.
+func TestWaitForWhatMayBeAnothersIsNoPoll(t *testing.T) {
+	f := situation(t)
+	f.Baseline = &Baseline{Unclaimed: []Candidate{{Certificate: regfish.Certificate{ID: "X1", Status: regfish.StatusPending, CommonName: "www.example.com"}, Of: "other-1"}}}
+	for waited, want := range map[time.Duration]time.Duration{0: time.Minute, 30 * time.Minute: 3 * time.Minute, days(2): 10 * time.Minute} {
+		f.Asked = noon.Add(-waited)
+		if d := Plan(f); d.Step != StepWait || d.LookAgain != want {
+			t.Errorf("after %s: step %d, again after %s, want %s: %s", waited, d.Step, d.LookAgain, want, d.Message)
+		}
+	}
+}

@@ -113,12 +113,14 @@ func (w *world) open(cr *cmapi.CertificateRequest) string {
 			return ""
 		}
 	case v1alpha1.StateWaiting:
-		// What it waits for may be held, or be finished by nobody.
+		// What it waits for may be held, or be finished by nobody. An order that was to be
+		// tried again shows its own purchase, and names what it waits for.
 		if o.Status.PurchaseRef == nil {
 			return ""
 		}
 		for _, p := range w.purchases() {
-			if p.Name == o.Status.PurchaseRef.Name && (meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld) || !w.wanted(&p) && !purchase.Resting(&p)) {
+			waitedFor := p.Name == o.Status.PurchaseRef.Name || strings.Contains(o.Status.Message, "waits for RegfishPurchase "+p.Name+":")
+			if waitedFor && (meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionHeld) || !w.wanted(&p) && !purchase.Resting(&p)) {
 				return ""
 			}
 		}
