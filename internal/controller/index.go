@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -57,6 +58,16 @@ func PurchaseShown(o *v1alpha1.RegfishOrder) string {
 // if that kept a name for it, nobody would ever set the record there.
 func Wants(o *v1alpha1.RegfishOrder) bool {
 	return PurchaseShown(o) != "" && o.Status.Vendor != nil
+}
+
+// Wanted reports whether an order wants the purchase of that name. The reader is the cache,
+// which has the index.
+func Wanted(ctx context.Context, cache client.Reader, purchase string) (bool, error) {
+	var orders v1alpha1.RegfishOrderList
+	if err := cache.List(ctx, &orders, client.MatchingFields{OrdersByPurchase: purchase}, client.UnsafeDisableDeepCopy); err != nil {
+		return false, fmt.Errorf("list orders of %s: %w", purchase, err)
+	}
+	return slices.ContainsFunc(orders.Items, func(o v1alpha1.RegfishOrder) bool { return Wants(&o) }), nil
 }
 
 // Shows lets through that an order shows another purchase than before, or none any more:

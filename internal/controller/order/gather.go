@@ -6,7 +6,6 @@ package order
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	cmutil "github.com/cert-manager/cert-manager/pkg/api/util"
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -160,11 +159,10 @@ func (r *Reconciler) contenders(ctx context.Context, p *v1alpha1.RegfishPurchase
 				continue
 			}
 			seen[other.Name] = true
-			var orders v1alpha1.RegfishOrderList
-			if err := r.Client.List(ctx, &orders, client.MatchingFields{controller.OrdersByPurchase: other.Name}, client.UnsafeDisableDeepCopy); err != nil {
-				return nil, fmt.Errorf("list orders of %s: %w", other.Name, err)
+			wanted, err := controller.Wanted(ctx, r.Client, other.Name)
+			if err != nil {
+				return nil, err
 			}
-			wanted := slices.ContainsFunc(orders.Items, func(o v1alpha1.RegfishOrder) bool { return controller.Wants(&o) })
 			found = append(found, purchase.Contender{Purchase: other, Wanted: wanted})
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -141,7 +140,7 @@ func (r *Reconciler) observeUnplaced(ctx context.Context, p *v1alpha1.RegfishPur
 	if !purchase.Unresolved(p) {
 		if !o.RequestLive {
 			// One that was made again with the same key wants it too.
-			o.RequestLive, err = r.wanted(ctx, p)
+			o.RequestLive, err = r.named(ctx, p)
 		}
 		left := r.seen.patience(client.ObjectKeyFromObject(p), o.RequestLive, r.Clock.Now())
 		if purchase.NotFoundLast(p) && left > 0 && p.Status.State != v1alpha1.StateEnded {
@@ -163,11 +162,11 @@ func (r *Reconciler) observeUnplaced(ctx context.Context, p *v1alpha1.RegfishPur
 		o.Search = search
 		if age := r.Clock.Now().Sub(begun(p)); !o.RequestLive && search.Finding == purchase.Followed && age > unwantedAfter {
 			// What is looked for needs nobody; what is followed waits for whoever wants it.
-			shown, err := r.orders(ctx, p)
+			wanted, err := controller.Wanted(ctx, r.Client, p.Name)
 			if err != nil {
 				return o, 0, err
 			}
-			o.Unwanted = !slices.ContainsFunc(shown, func(other v1alpha1.RegfishOrder) bool { return controller.Wants(&other) })
+			o.Unwanted = !wanted
 		}
 	case p.Spec.CertificateID != "":
 		o.Vendor = &search.Found.Certificate
@@ -178,20 +177,13 @@ func (r *Reconciler) observeUnplaced(ctx context.Context, p *v1alpha1.RegfishPur
 	return o, next, nil
 }
 
-// wanted reports whether an order shows p.
-func (r *Reconciler) wanted(ctx context.Context, p *v1alpha1.RegfishPurchase) (bool, error) {
-	orders, err := r.orders(ctx, p, client.Limit(1))
-	return len(orders) > 0, err
-}
-
-// orders are the orders that name p, to be read only.
-func (r *Reconciler) orders(ctx context.Context, p *v1alpha1.RegfishPurchase, options ...client.ListOption) ([]v1alpha1.RegfishOrder, error) {
+// named reports whether an order shows p or waits for it.
+func (r *Reconciler) named(ctx context.Context, p *v1alpha1.RegfishPurchase) (bool, error) {
 	var orders v1alpha1.RegfishOrderList
-	options = append(options, client.MatchingFields{controller.OrdersByPurchase: p.Name}, client.UnsafeDisableDeepCopy)
-	if err := r.Client.List(ctx, &orders, options...); err != nil {
-		return nil, fmt.Errorf("list orders: %w", err)
+	if err := r.Client.List(ctx, &orders, client.MatchingFields{controller.OrdersByPurchase: p.Name}, client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {
+		return false, fmt.Errorf("list orders: %w", err)
 	}
-	return orders.Items, nil
+	return len(orders.Items) > 0, nil
 }
 
 // connect connects to where an order was placed, with the key of its issuer. A key must
@@ -226,7 +218,7 @@ func (u *unread) Error() string { return "order " + u.message }
 func (r *Reconciler) observation(ctx context.Context, p *v1alpha1.RegfishPurchase, a *poller.Answer) (purchase.Observation, error) {
 	o := purchase.Observation{}
 	if r.Clock.Now().Sub(begun(p)) > unwantedAfter {
-		wanted, err := r.wanted(ctx, p)
+		wanted, err := r.named(ctx, p)
 		if err != nil {
 			return o, err
 		}
