@@ -77,7 +77,7 @@ func TestChecksAreForChecksOnly(t *testing.T) {
 		// Its turn is near enough to wait for, and what is shared is not asked for again yet.
 		pass(2 * time.Second)
 		if err := c.Checks().MayList(t.Context()); err != nil {
-			t.Errorf("after Retry-After a check came to %v: what was held back was kept for an answer", err)
+			t.Errorf("near the end of Retry-After a check came to %v: what was held back was kept for an answer", err)
 		}
 	})
 }
