@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +126,42 @@ func TestManyFreshOrdersAreListed(t *testing.T) {
 			slowest = max(slowest, l.toldAt(orderID(i)).Sub(begun))
 		}
 		figure(t, "change-of-500-fresh-orders-seen-after", slowest.Seconds(), 60)
+		if l.wakes() != 500 {
+			t.Errorf("%d of 500 were seen", l.wakes())
+		}
+	})
+}
+
+// A list that was not sent, because others came first until it had waited for too long, is
+// made as soon as another look is due: it says nothing about the account.
+func TestListThatWasNotSentIsMadeSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(0)
+		c := NewAccounts(DefaultLimits).Client(v)
+		l := follows(t, c)
+		pass(10 * time.Minute) // the budget of lists has filled
+		const crowded = time.Minute
+		var others sync.WaitGroup
+		for range 2 * DefaultLimits.Burst {
+			others.Go(func() {
+				for begun := time.Now(); time.Since(begun) < crowded; {
+					if _, err := c.Products(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		pass(10 * time.Second)
+		for i := range 500 {
+			v.add(orderID(i))
+			v.set(orderID(i), "issued")
+			l.follow(orderID(i), 0)
+		}
+		others.Wait()
+		if l.wakes() != 0 {
+			t.Errorf("%d were seen beside those who come first", l.wakes())
+		}
+		pass(DefaultEvery + DefaultEvery/6)
 		if l.wakes() != 500 {
 			t.Errorf("%d of 500 were seen", l.wakes())
 		}

@@ -509,7 +509,7 @@ func TestRecordKeepsTheFirstOutcome(t *testing.T) {
 	for _, number := range []int32{1, 2, 2} {
 		p := w.only()
 		late := v1alpha1.Outcome{Result: v1alpha1.OutcomeRejected, Time: metav1.NewMicroTime(w.clock.Now())}
-		if err := s.rewrite(t.Context(), &p, func(live *v1alpha1.RegfishPurchase) error {
+		if err := s.rewrite(t.Context(), &p, true, func(live *v1alpha1.RegfishPurchase) error {
 			return s.recordOn(t.Context(), live, &p, number, late, regfish.OrderResult{Outcome: regfish.Rejected})
 		}); err != nil {
 			t.Fatal(err)

@@ -685,16 +685,16 @@ func (s *Spender) record(ctx context.Context, p *v1alpha1.RegfishPurchase, numbe
 	return s.untilDurable(ctx, p, o, r, func(live *v1alpha1.RegfishPurchase) error { return s.recordOn(ctx, live, p, number, o, r) })
 }
 
-// untilDurable writes what became of what was sent until it is written: each time on what
-// the API server has by then.
+// untilDurable writes what became of what was sent until it is written: first on p as it
+// was written last, then each time on what the API server has by then.
 func (s *Spender) untilDurable(ctx context.Context, p *v1alpha1.RegfishPurchase, o v1alpha1.Outcome, r regfish.OrderResult, change func(live *v1alpha1.RegfishPurchase) error) *v1alpha1.RegfishPurchase {
-	for {
-		err := s.rewrite(ctx, p, change)
+	for read := false; ; read = true {
+		err := s.rewrite(ctx, p, read, change)
 		switch {
 		case err == nil:
 			return p
-		case apierrors.IsConflict(err):
-			// Somebody else wrote a label or a status: read again, apply again.
+		case apierrors.IsConflict(err), !read && apierrors.IsNotFound(err):
+			// Somebody else wrote a label or a status, or deleted it: read again, apply again.
 			continue
 		}
 		log.FromContext(ctx).Error(err, "an outcome is not recorded yet; trying again", "purchase", p.Name, "outcome", o.Result, "certificateID", regfish.Sanitise(r.Certificate.ID, 128))
@@ -706,10 +706,15 @@ func (s *Spender) untilDurable(ctx context.Context, p *v1alpha1.RegfishPurchase,
 	}
 }
 
-// rewrite changes the record of p as the API server has it, and p to what was written.
-func (s *Spender) rewrite(ctx context.Context, p *v1alpha1.RegfishPurchase, change func(live *v1alpha1.RegfishPurchase) error) error {
-	var live v1alpha1.RegfishPurchase
-	err := s.Live.Get(ctx, client.ObjectKeyFromObject(p), &live)
+// rewrite changes the record of p, as it is or as the API server has it, and p to what was
+// written.
+func (s *Spender) rewrite(ctx context.Context, p *v1alpha1.RegfishPurchase, read bool, change func(live *v1alpha1.RegfishPurchase) error) error {
+	live := *p.DeepCopy()
+	var err error
+	if read {
+		live = v1alpha1.RegfishPurchase{}
+		err = s.Live.Get(ctx, client.ObjectKeyFromObject(p), &live)
+	}
 	gone := apierrors.IsNotFound(err)
 	switch {
 	case gone:

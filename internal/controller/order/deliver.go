@@ -35,12 +35,16 @@ const (
 	refusedLook = time.Hour
 )
 
+// justNow is for how long regfish's word that a certificate is issued is good enough to fetch
+// it. Asking once more would be a third of all calls that a certificate takes.
+const justNow = time.Minute
+
 // deliver fetches the certificate of p, checks it, and hands it to the request.
 // It returns how that went and when to try again.
 func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.RegfishPurchase) (*purchase.Delivery, time.Duration, error) {
-	issuedAt := r.Clock.Now()
+	issuedAt, told := r.Clock.Now(), false
 	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionIssued); c != nil {
-		issuedAt = c.LastTransitionTime.Time
+		issuedAt, told = c.LastTransitionTime.Time, c.Status == metav1.ConditionTrue
 	}
 	since := r.Clock.Now().Sub(issuedAt)
 	pause := min(lastFetch, max(firstFetch, since/4))
@@ -52,15 +56,17 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	if err != nil {
 		return nil, 0, err
 	}
-	now, err := vendor.Certificate(ctx, p.Spec.CertificateID)
-	if err != nil {
-		d, pause, _ := later("the certificate is issued and cannot be fetched", err, pause)
-		return d, pause, r.missed(ctx, issuer, p, err)
-	}
-	if !purchase.Usable(now) {
-		// What the vendor says has changed since the purchase was looked at: the
-		// ledger is told, and the next decision is made on that.
-		return &purchase.Delivery{Later: "regfish does not say any more that the certificate is issued; it goes on being asked."}, pause, r.tell(ctx, p, now)
+	if !told || since < 0 || since > justNow {
+		now, err := vendor.Certificate(ctx, p.Spec.CertificateID)
+		if err != nil {
+			d, pause, _ := later("the certificate is issued and cannot be fetched", err, pause)
+			return d, pause, r.missed(ctx, issuer, p, err)
+		}
+		if !purchase.Usable(now) {
+			// What the vendor says has changed since the purchase was looked at: the
+			// ledger is told, and the next decision is made on that.
+			return &purchase.Delivery{Later: "regfish does not say any more that the certificate is issued; it goes on being asked."}, pause, r.tell(ctx, p, now)
+		}
 	}
 	delivery, err := vendor.Download(ctx, p.Spec.CertificateID)
 	switch kind := regfish.KindOf(err); {

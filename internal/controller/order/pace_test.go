@@ -42,11 +42,14 @@ type fickle struct {
 	purchase.Vendor
 	t         *testing.T
 	downloads int
+	// asked is how often the status was asked for.
+	asked int
 	// unread is why nothing can be downloaded; nil: something can.
 	unread error
 }
 
 func (v *fickle) Certificate(context.Context, string) (regfish.Certificate, error) {
+	v.asked++
 	return regfish.Certificate{ID: "C1", Status: regfish.StatusIssued, CommonName: "www.example.com", CertificatePEMAvailable: true}, nil
 }
 
@@ -152,6 +155,32 @@ func reconciler(t *testing.T, vendor purchase.Vendor, clock *clocktesting.FakePa
 		Connect: func(context.Context, v1alpha1.Issuer) (purchase.Vendor, error) { return vendor, nil },
 	}
 	return New(Options{Client: api, Spender: s, Recorder: events.NewFakeRecorder(100), Clock: clock}), api
+}
+
+// What regfish said a moment ago is not asked again before the certificate is fetched; what
+// it said longer ago is, since it may have been revoked.
+func TestStatusIsAskedForOnlyIfItIsOld(t *testing.T) {
+	for name, tt := range map[string]struct {
+		reason string
+		at     time.Time
+		want   int
+	}{
+		"just now":      {reason: "it would be a third of all calls of a certificate", at: noon.Add(justNow), want: 0},
+		"a while ago":   {reason: "it may have been revoked", at: noon.Add(justNow + time.Second), want: 1},
+		"in the future": {reason: "a clock is wrong, and nobody knows when it was said", at: noon.Add(-time.Second), want: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cr, o, p, issuer := issuedFor(t)
+			vendor := &fickle{t: t}
+			r, _ := reconciler(t, vendor, clocktesting.NewFakePassiveClock(tt.at), interceptor.Funcs{}, cr, o, p, issuer)
+			if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}); err != nil {
+				t.Fatal(err)
+			}
+			if vendor.asked != tt.want || vendor.downloads != 1 {
+				t.Errorf("the status was asked for %d times and the certificate fetched %d times; want %d and 1: %s", vendor.asked, vendor.downloads, tt.want, tt.reason)
+			}
+		})
+	}
 }
 
 // Another wrong certificate at every download makes every refusal read otherwise, and each

@@ -11,10 +11,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -32,13 +34,53 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("regfishorder").
 		For(&v1alpha1.RegfishOrder{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, shown))).
-		Watches(&v1alpha1.RegfishPurchase{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfPurchase)).
+		Watches(&v1alpha1.RegfishPurchase{}, behind{handler.EnqueueRequestsFromMapFunc(r.ordersOfPurchase)}).
 		Watches(&v1alpha1.RegfishOrder{}, handler.EnqueueRequestsFromMapFunc(r.ordersBeside), builder.WithPredicates(controller.Shows)).
 		Watches(&v1alpha1.RegfishIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfIssuer), builder.WithPredicates(usability)).
 		Watches(&v1alpha1.RegfishClusterIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ordersOfIssuer), builder.WithPredicates(usability)).
 		Watches(&cmapi.CertificateRequest{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(denial)).
 		WithOptions(ctrlcontroller.Options{MaxConcurrentReconciles: r.Concurrency}).
 		Complete(controller.Patient(r))
+}
+
+// behind has the orders that a handler wakes worked on after those that are new: a list of
+// the account may show hundreds of certificates at once, and an order that is to be placed
+// would wait until all of them are handed over.
+type behind struct{ handler.EventHandler }
+
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+func (b behind) Create(ctx context.Context, e event.CreateEvent, q queue) {
+	b.EventHandler.Create(ctx, e, lower(q))
+}
+
+func (b behind) Update(ctx context.Context, e event.UpdateEvent, q queue) {
+	b.EventHandler.Update(ctx, e, lower(q))
+}
+
+func (b behind) Delete(ctx context.Context, e event.DeleteEvent, q queue) {
+	b.EventHandler.Delete(ctx, e, lower(q))
+}
+
+func (b behind) Generic(ctx context.Context, e event.GenericEvent, q queue) {
+	b.EventHandler.Generic(ctx, e, lower(q))
+}
+
+// lower returns a queue that adds with a lower priority than others do.
+func lower(q queue) queue {
+	if q, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		return lowered{q}
+	}
+	return q
+}
+
+type lowered struct {
+	priorityqueue.PriorityQueue[reconcile.Request]
+}
+
+// Add adds what is waiting already no lower than it waits.
+func (l lowered) Add(r reconcile.Request) {
+	l.AddWithOpts(priorityqueue.AddOpts{Priority: new(-1)}, r)
 }
 
 // shown lets through what this controller itself wrote, once it is in the cache. A status

@@ -1,0 +1,51 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package order
+
+import (
+	"context"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+)
+
+// An order that is to be placed does not wait until all certificates that were issued at once
+// are handed over.
+func TestNewOrderIsWorkedOnBeforeThoseThatTheirPurchasesWoke(t *testing.T) {
+	named := func(name string) reconcile.Request {
+		return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: name}}
+	}
+	q := priorityqueue.New[reconcile.Request](t.Name())
+	defer q.ShutDown()
+	h := behind{handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		return []reconcile.Request{named(o.GetName())}
+	})}
+	before, after := &v1alpha1.RegfishPurchase{}, &v1alpha1.RegfishPurchase{}
+	before.Name, before.ResourceVersion = "issued", "1"
+	after.Name, after.ResourceVersion = "issued", "2"
+	h.Update(t.Context(), event.UpdateEvent{ObjectOld: before, ObjectNew: after}, q)
+	q.Add(named("new"))
+	var got []string
+	for range 2 {
+		r, _ := q.Get()
+		got = append(got, r.Name)
+		q.Done(r)
+	}
+	if got[0] != "new" || got[1] != "issued" {
+		t.Errorf("they were worked on in the order %v", got)
+	}
+	// What is woken for a reason of its own meanwhile does not wait for all others.
+	h.Update(t.Context(), event.UpdateEvent{ObjectOld: before, ObjectNew: after}, q)
+	q.Add(named("issued"))
+	if _, priority, _ := q.GetWithPriority(); priority != 0 {
+		t.Errorf("it waits with the priority %d", priority)
+	}
+}
