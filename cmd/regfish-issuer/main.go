@@ -64,6 +64,7 @@ func run(args []string) error {
 	flags.BoolVar(&o.LeaderElection, "leader-elect", true, "elect a leader; switch it off only where there can never be a second process")
 	flags.IntVar(&o.Concurrency, "concurrency", 16, "how many objects of each kind are worked on at once; an order that is being sent takes a place until regfish answers")
 	flags.DurationVar(&o.PollInterval, "poll-interval", purchasecontroller.DefaultLook, "pause between two looks at a fresh purchase; it grows with the purchase's age, up to eight minutes")
+	flags.DurationVar(&o.DNSPatience, "dns-patience", defaultDNSPatience, "how long an order may wait for its DNS records before Warning events ask somebody to set them; 0 where no automation does")
 	flags.Float64Var(&o.Limits.Rate, "vendor-rate", poller.DefaultLimits.Rate, "how many calls a second are made at regfish in the long run, for each endpoint and API key")
 	flags.IntVar(&o.Limits.Burst, "vendor-burst", poller.DefaultLimits.Burst, "how many calls may be made at regfish at once after a pause, for each endpoint and API key")
 	flags.DurationVar(&o.Retention, "ledger-retention", purchase.DefaultRetention, "how long a purchase is kept after what was paid for has ended; at least "+leastRetention.String())
@@ -89,6 +90,9 @@ func run(args []string) error {
 	}
 	if o.PollInterval < time.Second {
 		return fmt.Errorf("--poll-interval %s: it has to be a second at least", o.PollInterval)
+	}
+	if o.DNSPatience < 0 {
+		return fmt.Errorf("--dns-patience %s: it has to be 0 at least", o.DNSPatience)
 	}
 	if o.Limits.Rate < 0.1 || math.IsNaN(o.Limits.Rate) {
 		return fmt.Errorf("--vendor-rate %g: it has to be 0.1 at least", o.Limits.Rate)
@@ -124,6 +128,10 @@ func run(args []string) error {
 	defer stop()
 	return operator.Run(ctx, o)
 }
+
+// defaultDNSPatience leaves DNS automation and the certificate authority time for what is
+// done within minutes, and no more.
+const defaultDNSPatience = 5 * time.Minute
 
 // leastRetention is the least time for which a purchase is kept.
 const leastRetention = 24 * time.Hour

@@ -109,6 +109,9 @@ type Options struct {
 	Concurrency int
 	// PollInterval is the pause between two looks at a fresh purchase.
 	PollInterval time.Duration
+	// DNSPatience is how long an order may wait for its DNS records before events ask
+	// somebody to set them.
+	DNSPatience time.Duration
 	// Limits of the calls of regfish with each key.
 	Limits poller.Limits
 	// WriterGrace is how long an attempt of another process may still be under way.
@@ -303,7 +306,7 @@ func reconcilers(mgr ctrl.Manager, o Options, writer client.Client, spender *pur
 		issuer.NewQueue(v1alpha1.KindIssuer, issuerOptions(o, writer, resolver, ledger)),
 		issuer.NewQueue(v1alpha1.KindClusterIssuer, issuerOptions(o, writer, resolver, ledger)),
 		request.New(request.Options{Client: writer, Clock: o.clock(), Concurrency: o.Concurrency}),
-		order.New(order.Options{Client: writer, Spender: spender, Recorder: recorder, Clock: o.clock(), Concurrency: o.Concurrency}),
+		order.New(order.Options{Client: writer, Spender: spender, Recorder: recorder, Clock: o.clock(), DNSPatience: o.DNSPatience, Concurrency: o.Concurrency}),
 		purchasecontroller.New(purchasecontroller.Options{Client: writer, Spender: spender, Resolver: outcomes, Recorder: recorder, Clock: o.clock(), Concurrency: o.Concurrency, Look: o.PollInterval, WriterGrace: o.WriterGrace, Retention: o.Retention}),
 	} {
 		if err := r.Register(mgr); err != nil {

@@ -38,6 +38,9 @@ type Options struct {
 	Recorder events.EventRecorder
 	// Clock tells the time.
 	Clock clock.PassiveClock
+	// DNSPatience is for how long nobody is told, by an event, that an order waits for its
+	// DNS records: automation sets them.
+	DNSPatience time.Duration
 	// Concurrency is how many orders are worked on at once. One that is being sent
 	// to regfish takes a place for as long as regfish takes to answer.
 	Concurrency int

@@ -17,8 +17,17 @@ import (
 
 const day = 24 * time.Hour
 
-// remind makes the events of every wait in which somebody has to act once more when a day
-// has passed, and returns when it has to be called next; zero if there is no such wait.
+// patience is for how long nobody is told of a wait.
+func (r *Reconciler) patience(automatic bool) time.Duration {
+	if automatic {
+		return r.DNSPatience
+	}
+	return 0
+}
+
+// remind makes the events of every wait in which somebody has to act that were put off, and
+// once more when a day has passed. It returns when it has to be called next; zero if there is
+// no such wait.
 func (r *Reconciler) remind(o *v1alpha1.RegfishOrder, cr *cmapi.CertificateRequest, now time.Time) time.Duration {
 	var soonest time.Duration
 	name := client.ObjectKeyFromObject(o)
@@ -30,10 +39,12 @@ func (r *Reconciler) remind(o *v1alpha1.RegfishOrder, cr *cmapi.CertificateReque
 		next, known := r.reminders.next(name, o.UID, a.kind)
 		switch {
 		case !known:
-			// It was told by an earlier process. Whole days after the wait began keep many
-			// restarts from making many events.
-			waited := max(0, now.Sub(c.LastTransitionTime.Time))
-			next = now.Add(day - waited%day)
+			// It was told by an earlier process, or put off. Whole days after the wait was told
+			// of first keep many restarts from making many events.
+			next = c.LastTransitionTime.Add(r.patience(a.automatic))
+			if waited := now.Sub(next); waited >= 0 {
+				next = now.Add(day - waited%day)
+			}
 			r.reminders.set(name, o.UID, a.kind, next)
 		case !now.Before(next):
 			r.event(o, cr, c, true)

@@ -56,23 +56,26 @@ func (r *Reconciler) report(ctx context.Context, o *v1alpha1.RegfishOrder, in *i
 // announced are the transitions that make an event. A Warning asks somebody to
 // act, and is repeated on the request and on the Certificate, where its owner looks. Of
 // those that are waits somebody is reminded every day, because events are kept for an
-// hour.
+// hour. One that automation may end is only told of if it has not ended for a while, or there
+// would be Warnings for every certificate.
 var announced = []struct {
 	kind    string
 	status  metav1.ConditionStatus
 	reason  string
 	warning bool
 	wait    bool
+	// automatic says that automation may end the wait.
+	automatic bool
 }{
-	{v1alpha1.ConditionPlaced, metav1.ConditionTrue, "", false, false},
-	{v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonSlotAfterExpiry, true, true},
-	{v1alpha1.ConditionHeld, metav1.ConditionTrue, "", true, true},
-	{v1alpha1.ConditionActionRequired, metav1.ConditionTrue, "", true, true},
-	{v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonCompleted, false, false},
-	{v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingDNS, true, true},
-	{v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingEmail, true, true},
-	{v1alpha1.ConditionIssued, metav1.ConditionTrue, "", false, false},
-	{v1alpha1.ConditionIssued, metav1.ConditionFalse, "", true, false},
+	{v1alpha1.ConditionPlaced, metav1.ConditionTrue, "", false, false, false},
+	{v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonSlotAfterExpiry, true, true, false},
+	{v1alpha1.ConditionHeld, metav1.ConditionTrue, "", true, true, false},
+	{v1alpha1.ConditionActionRequired, metav1.ConditionTrue, "", true, true, false},
+	{v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonCompleted, false, false, false},
+	{v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingDNS, true, true, true},
+	{v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingEmail, true, true, false},
+	{v1alpha1.ConditionIssued, metav1.ConditionTrue, "", false, false, false},
+	{v1alpha1.ConditionIssued, metav1.ConditionFalse, "", true, false, false},
 }
 
 // announce makes the events of what changed: one for each transition, none for a
@@ -88,9 +91,14 @@ func (r *Reconciler) announce(ctx context.Context, before, after *v1alpha1.Regfi
 		}
 		r.measure(after, cr, now)
 		log.FromContext(ctx).Info("order changed", "condition", a.kind, "status", now.Status, "reason", now.Reason, "message", now.Message)
+		first, name := r.patience(a.automatic), client.ObjectKeyFromObject(after)
+		if first > 0 {
+			r.reminders.set(name, after.UID, a.kind, r.Clock.Now().Add(first))
+			continue
+		}
 		r.event(after, cr, now, a.warning)
 		if a.wait {
-			r.reminders.set(client.ObjectKeyFromObject(after), after.UID, a.kind, r.Clock.Now().Add(day))
+			r.reminders.set(name, after.UID, a.kind, r.Clock.Now().Add(day))
 		}
 	}
 }

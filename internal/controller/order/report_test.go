@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,11 +20,13 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/controller"
 	"github.com/regfish/regfish-issuer/internal/pki"
 	"github.com/regfish/regfish-issuer/internal/purchase"
+	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
 // A Certificate goes on with what was bought for one of another name that has been gone for
@@ -77,4 +80,65 @@ func TestReportShowsTheRecordsOfWhatIsInherited(t *testing.T) {
 	if o.Status.DCV == nil || len(o.Status.DCV.Records) != 1 {
 		t.Errorf("the order shows %+v", o.Status.DCV)
 	}
+}
+
+// DNS automation needs no Warning for each certificate. Where none sets the record, somebody
+// is told in time, and once, also if the process is another one by then.
+func TestWaitForDNSIsToldOfWhenNobodyEndsIt(t *testing.T) {
+	cr, o, p, _ := issuedFor(t)
+	p.Status = purchase.Observe(p, purchase.Observation{RequestLive: true, Vendor: &regfish.Certificate{ID: "C1", Status: regfish.StatusPending}})
+	p.Status.DCV = &v1alpha1.DCVStatus{Method: v1alpha1.DCVMethodCNAME, Records: []v1alpha1.DNSRecord{{Name: "_a.example.com.", Type: "CNAME", Value: "b.example.net."}}}
+	csr, problems := purchase.Preflight(cr)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	clock := clocktesting.NewFakePassiveClock(noon)
+	_, api := reconciler(t, nil, clock, interceptor.Funcs{}, cr, o, p)
+	warnings := events.NewFakeRecorder(100)
+	const patience = 5 * time.Minute
+	process := func() *Reconciler {
+		return New(Options{Client: api, Recorder: warnings, Clock: clock, DNSPatience: patience})
+	}
+	r, told := process(), 0
+	look := func(events int, next time.Duration) {
+		t.Helper()
+		o := o.DeepCopy()
+		if err := api.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			t.Fatal(err)
+		}
+		want := purchase.Want{Beneficiary: p.Spec.Beneficiary, Issuer: p.Spec.IssuerRef, Endpoint: p.Spec.Endpoint, Request: csr, SKU: p.Spec.SKU, DCVMethod: p.Spec.DCVMethod}
+		in := &input{order: o, request: cr, facts: purchase.Facts{Now: clock.Now(), Want: want}}
+		result, err := r.report(t.Context(), o, in, outcome{decision: purchase.Decision{Step: purchase.StepFollow, Purchase: p}})
+		if err != nil || result.RequeueAfter != next {
+			t.Errorf("after %s: it is looked at again after %s, %v; want %s", clock.Since(noon), result.RequeueAfter, err, next)
+		}
+		for ; len(warnings.Events) > 0; told++ {
+			if e := <-warnings.Events; !strings.HasPrefix(e, "Warning AwaitingDNS") {
+				told--
+			}
+		}
+		if told != events {
+			t.Errorf("after %s: there were %d events, want %d", clock.Since(noon), told, events)
+		}
+	}
+	look(0, patience)
+	if err := api.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+		t.Fatal(err)
+	}
+	for i := range o.Status.Conditions {
+		o.Status.Conditions[i].LastTransitionTime = metav1.NewTime(noon)
+	}
+	if err := api.Status().Update(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	clock.SetTime(noon.Add(time.Minute))
+	r = process()
+	look(0, patience-time.Minute)
+	clock.SetTime(noon.Add(patience))
+	look(2, day) // on the order and the request, which no Certificate owns
+	clock.SetTime(noon.Add(patience + time.Minute))
+	r = process()
+	look(2, day-time.Minute)
+	clock.SetTime(noon.Add(patience + day))
+	look(4, day)
 }
