@@ -23,9 +23,9 @@ import (
 func TestWhatIsPaidForFallsBackOnce(t *testing.T) {
 	tests := []struct {
 		name string
-		// reissue and renewal are what regfish answers them with; 0: it takes them. What it
-		// takes of reissues fails.
-		reissue, renewal int
+		// reissue, renewal and order are what regfish answers them with; 0: it takes them.
+		// What it takes of reissues fails.
+		reissue, renewal, order int
 		// billed says that something is bought in the end, renewed that it is a renewal.
 		billed, renewed bool
 		// reason of the event that says why, and what it, or the failed request, says.
@@ -61,7 +61,11 @@ func TestWhatIsPaidForFallsBackOnce(t *testing.T) {
 			says: []string{"regfish says that it was failed", "nor renewed (refused: place order: HTTP 409", "so a new certificate is ordered"},
 		},
 		{
-			name: "the request is at fault", reissue: 422, renewal: 422,
+			name: "the renewal is refused with 422, which may be for what it renews", reissue: 422, renewal: 422, billed: true, reason: v1alpha1.ReasonPurchased,
+			says: []string{"nor renewed (refused: place order: HTTP 422", "so a new certificate is ordered"},
+		},
+		{
+			name: "the request is at fault", reissue: 422, renewal: 422, order: 422,
 			says: []string{"regfish refused the order", "HTTP 422", "change the Certificate"},
 		},
 	}
@@ -78,9 +82,12 @@ func TestWhatIsPaidForFallsBackOnce(t *testing.T) {
 			paid := w.issued(name + "-1")
 			w.answered(first, cmapi.CertificateRequestReasonIssued)
 
-			for endpoint, status := range map[simulator.Endpoint]int{simulator.EndpointReissue: tc.reissue, simulator.EndpointOrder: tc.renewal} {
-				if status != 0 {
-					w.vendor.InjectFault(simulator.Fault{Endpoint: endpoint, Kind: simulator.FaultStatus, Status: status})
+			for _, refusal := range []struct {
+				endpoint simulator.Endpoint
+				status   int
+			}{{simulator.EndpointReissue, tc.reissue}, {simulator.EndpointOrder, tc.renewal}, {simulator.EndpointOrder, tc.order}} {
+				if refusal.status != 0 {
+					w.vendor.InjectFault(simulator.Fault{Endpoint: refusal.endpoint, Kind: simulator.FaultStatus, Status: refusal.status})
 				}
 			}
 			before := w.vendor.Calls()
@@ -108,7 +115,7 @@ func TestWhatIsPaidForFallsBackOnce(t *testing.T) {
 			}
 
 			orders := 1
-			if tc.billed && !tc.renewed {
+			if tc.renewal != 0 {
 				orders = 2
 			}
 			sent := func(what string) {

@@ -349,11 +349,19 @@ func (f Facts) renewal() *v1alpha1.RegfishPurchase {
 	}
 	p := all[0]
 	if !f.termOf(p).renewable || slices.ContainsFunc(f.Purchases, func(o v1alpha1.RegfishPurchase) bool {
-		return o.Spec.SourceCertificateID == p.Spec.CertificateID && sourceRefused(&o)
+		return o.Spec.SourceCertificateID == p.Spec.CertificateID && f.renewalRefused(&o)
 	}) {
 		return nil
 	}
 	return p
+}
+
+// renewalRefused reports whether o is a renewal that regfish refused and would refuse again:
+// for what it renews, or, as it was sent for this very key, for one of the two, which an
+// order that renews nothing tells. Otherwise each request would fail until the contract ends.
+func (f Facts) renewalRefused(o *v1alpha1.RegfishPurchase) bool {
+	a := lastAttempt(o)
+	return sourceRefused(o) || (o.Spec.Action == v1alpha1.ActionRenew && a != nil && a.Outcome != nil && a.Outcome.Final && serves(o, f.Want))
 }
 
 // sourceRefused reports whether regfish refused an order because of the certificate that
@@ -467,7 +475,7 @@ func (f Facts) whyNoReissue(p *v1alpha1.RegfishPurchase) string {
 
 func (f Facts) whyNoRenewal(p *v1alpha1.RegfishPurchase) string {
 	for i := range f.Purchases {
-		if o := &f.Purchases[i]; o.Spec.SourceCertificateID == p.Spec.CertificateID && sourceRefused(o) {
+		if o := &f.Purchases[i]; o.Spec.SourceCertificateID == p.Spec.CertificateID && f.renewalRefused(o) {
 			return "refused: " + strings.TrimSuffix(regfish.Sanitise(lastAttempt(o).Outcome.Message, 160), ".")
 		}
 	}

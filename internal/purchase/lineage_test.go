@@ -348,11 +348,16 @@ func TestLineage(t *testing.T) {
 		"reissues for the next request after regfish refused what was sent for another one": {
 			reason: "it may have been in that request", purchases: year(30, reissuedFor(t, keyB, "r0", time.Hour, answeredWith(v1alpha1.OutcomeRejected, 400))), want: reissues(1),
 		},
-		"fails the request that regfish refused to reissue and to renew for what was sent": {
-			reason: "two answers say that the request is at fault, and neither cost anything", want: verdict{Step: StepFail, Purchase: 2, Reason: v1alpha1.ReasonRejected}, says: "change the Certificate",
-			purchases: append(year(30, reissuedFor(t, keyA, "r1", time.Hour, answeredWith(v1alpha1.OutcomeRejected, 400))), record(t, 2, forRequest("r1"), renewed("C1"), attempted(v1alpha1.OutcomeRejected, time.Minute), func(p *v1alpha1.RegfishPurchase) {
-				p.Spec.Attempts[0].Outcome.HTTPStatus, p.Spec.Attempts[0].Outcome.Final = 422, true
-			})),
+		"buys what regfish refused to reissue and to renew for what was sent": {
+			reason: "an order that renews nothing tells whether the request is at fault, and none of this cost anything", want: buys,
+			purchases: append(year(30, reissuedFor(t, keyA, "r1", time.Hour, answeredWith(v1alpha1.OutcomeRejected, 400))), record(t, 2, renewed("C1"), refusedForGood)),
+		},
+		"fails the request that regfish refused to reissue, to renew and to order for": {
+			reason: "it is at fault", want: verdict{Step: StepFail, Purchase: 3, Reason: v1alpha1.ReasonRejected}, says: "change the Certificate",
+			purchases: append(year(30, reissuedFor(t, keyA, "r1", time.Hour, answeredWith(v1alpha1.OutcomeRejected, 400))), record(t, 2, renewed("C1"), refusedForGood), record(t, 3, refusedForGood)),
+		},
+		"renews what regfish refused to renew for another key": {
+			reason: "it may have been that request's fault", purchases: append(single(190), record(t, 2, forKey(t, keyB), forRequest("r0"), renewed("C1"), refusedForGood)), want: renews,
 		},
 		"waits a minute before it asks for a reissue again": {
 			reason: "regfish turned it away", purchases: year(30, reissuedFor(t, keyA, "r1", 20*time.Second, answeredWith(v1alpha1.OutcomeNotSent, 429))),
@@ -398,6 +403,12 @@ func TestLineage(t *testing.T) {
 		},
 		"buys after regfish did not know what is to be renewed": {
 			reason: "it falls back once", purchases: append(single(190), record(t, 2, renewed("C1"), sourceRefusedWith(404))), given: owner(certificateOf(0), says(nil)), want: buys,
+		},
+		"buys after regfish refused the renewal and did not say because of what": {
+			reason: "it falls back once, or the request of each day would fail until the contract ends", purchases: append(single(190), record(t, 2, renewed("C1"), refusedForGood)), want: buys, says: "nor renewed (refused: ",
+		},
+		"fails the request whose order was refused after its renewal": {
+			reason: "it is the request that is at fault", purchases: append(single(190), record(t, 2, renewed("C1"), refusedForGood), record(t, 3, refusedForGood)), want: verdict{Step: StepFail, Purchase: 3, Reason: v1alpha1.ReasonRejected},
 		},
 		"tries a renewal again that was turned away": {
 			reason: "nothing was placed", purchases: append(single(190), record(t, 2, renewed("C1"), attempted(v1alpha1.OutcomeNotSent, time.Hour))), want: verdict{Step: StepRetry, Purchase: 2, Reason: v1alpha1.ReasonPlacing},

@@ -165,7 +165,7 @@ func sameKey(f Facts) (Decision, bool) {
 				return retry(f, p), true
 			}
 		case phaseRefused:
-			if a := lastAttempt(p); a != nil && a.Outcome.Final && a.RequestUID == f.Want.Beneficiary.RequestUID {
+			if a := lastAttempt(p); a != nil && a.Outcome.Final && p.Spec.Action != v1alpha1.ActionRenew && a.RequestUID == f.Want.Beneficiary.RequestUID {
 				return Decision{Step: StepFail, Purchase: p, Reason: v1alpha1.ReasonRejected, Message: fmt.Sprintf("regfish refused the order (%s): change the Certificate, or what %s orders (spec.sku, wildcardSKU, organizationID, validityDays, dcv).", strings.TrimSuffix(a.Outcome.Message, "."), p.Spec.IssuerRef)}, true
 			}
 		}
