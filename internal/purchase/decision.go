@@ -148,13 +148,18 @@ func (f Facts) licence() *licence {
 		return nil
 	}
 	d, _ := decisionOn(plan)
-	used := func(p v1alpha1.RegfishPurchase) bool {
-		return p.Spec.PlanUID == plan.UID || slices.ContainsFunc(p.Spec.Reissues, func(r v1alpha1.Reissue) bool { return r.PlanUID == plan.UID })
-	}
-	if d == nil || (plan.UID != "" && slices.ContainsFunc(f.Purchases, used)) {
+	if d == nil || f.Used(plan) {
 		return nil
 	}
 	return &licence{plan, *d}
+}
+
+// Used reports whether what a person decided on the plan was acted on, whatever came of
+// that. Nothing that is decided on it from then on counts, so it must not be what asks.
+func (f Facts) Used(plan *v1alpha1.RegfishPurchase) bool {
+	return plan.UID != "" && slices.ContainsFunc(f.Purchases, func(p v1alpha1.RegfishPurchase) bool {
+		return p.Spec.PlanUID == plan.UID || slices.ContainsFunc(p.Spec.Reissues, func(r v1alpha1.Reissue) bool { return r.PlanUID == plan.UID })
+	})
 }
 
 // covers reports whether a person saw what the decision is about: all that is held for,

@@ -38,8 +38,9 @@ func (in *input) decided() string {
 }
 
 // keepPlan keeps a plan in the ledger for as long as the decision is to hold, and
-// removes it otherwise. A plan that another process just removed or made is left
-// to the next decision.
+// removes it otherwise. One that was decided on makes room for another if what was sent on
+// it came to nothing: whatever is decided on it now buys nothing. A plan that another
+// process just removed or made is left to the next decision.
 func (r *Reconciler) keepPlan(ctx context.Context, in *input, d purchase.Decision) error {
 	if in.facts.Want.Endpoint == "" {
 		return nil
@@ -47,6 +48,12 @@ func (r *Reconciler) keepPlan(ctx context.Context, in *input, d purchase.Decisio
 	plan := in.plan()
 	switch {
 	case d.Step == purchase.StepHold && d.Reason != v1alpha1.ReasonAmbiguousOutcome:
+		if plan != nil && in.facts.Used(plan) {
+			if err := client.IgnoreNotFound(r.removePlan(ctx, plan)); err != nil {
+				return err
+			}
+			plan = nil
+		}
 		return r.showPlan(ctx, in, plan, d)
 	case plan == nil:
 		// A hold of the purchase itself is shown and decided on there.
@@ -55,14 +62,18 @@ func (r *Reconciler) keepPlan(ctx context.Context, in *input, d purchase.Decisio
 		// What a person decided waits like any other purchase.
 		return nil
 	}
-	uid, version := plan.UID, plan.ResourceVersion
-	if err := r.Client.Delete(ctx, plan, client.Preconditions{UID: &uid, ResourceVersion: &version}); err != nil {
+	if err := r.removePlan(ctx, plan); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	if d.Purchase != nil && d.Purchase.Spec.PlanUID == uid {
+	if d.Purchase != nil && d.Purchase.Spec.PlanUID == plan.UID {
 		r.Recorder.Eventf(d.Purchase, nil, corev1.EventTypeNormal, v1alpha1.EventDecided, "Resolve", "a person decided %q on RegfishPurchase %s, and this purchase was made on that.", in.decided(), plan.Name)
 	}
 	return nil
+}
+
+// removePlan removes the plan as it was read.
+func (r *Reconciler) removePlan(ctx context.Context, plan *v1alpha1.RegfishPurchase) error {
+	return r.Client.Delete(ctx, plan, client.Preconditions{UID: &plan.UID, ResourceVersion: &plan.ResourceVersion})
 }
 
 // showPlan makes the plan show what is held for. A decision that cannot be carried out
