@@ -36,8 +36,14 @@ const (
 )
 
 // justNow is for how long regfish's word that a certificate is issued is good enough to fetch
-// it. Asking once more would be a third of all calls that a certificate takes.
-const justNow = time.Minute
+// it. Asking once more would be a third of all calls that a certificate takes. It is only good
+// enough for what was ordered or reissued within justOrdered: what is older may have been
+// revoked before this ledger was told that it is issued (after an outage, a restore or an
+// import), and what told may have been a row of a list, which need not say so.
+const (
+	justNow     = time.Minute
+	justOrdered = time.Hour
+)
 
 // deliver fetches the certificate of p, checks it, and hands it to the request.
 // It returns how that went and when to try again.
@@ -56,7 +62,8 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	if err != nil {
 		return nil, 0, err
 	}
-	if !told || since < 0 || since > justNow {
+	age := r.Clock.Now().Sub(purchase.LastAction(p))
+	if !told || since < 0 || since > justNow || age < 0 || age > justOrdered {
 		now, err := vendor.Certificate(ctx, p.Spec.CertificateID)
 		if err != nil {
 			d, pause, _ := later("the certificate is issued and cannot be fetched", err, pause)

@@ -163,14 +163,17 @@ func TestStatusIsAskedForOnlyIfItIsOld(t *testing.T) {
 	for name, tt := range map[string]struct {
 		reason string
 		at     time.Time
+		begun  time.Duration // before it was issued
 		want   int
 	}{
-		"just now":      {reason: "it would be a third of all calls of a certificate", at: noon.Add(justNow), want: 0},
-		"a while ago":   {reason: "it may have been revoked", at: noon.Add(justNow + time.Second), want: 1},
-		"in the future": {reason: "a clock is wrong, and nobody knows when it was said", at: noon.Add(-time.Second), want: 1},
+		"just now":           {reason: "it would be a third of all calls of a certificate", at: noon.Add(justNow), want: 0},
+		"a while ago":        {reason: "it may have been revoked", at: noon.Add(justNow + time.Second), want: 1},
+		"in the future":      {reason: "a clock is wrong, and nobody knows when it was said", at: noon.Add(-time.Second), want: 1},
+		"of an order of old": {reason: "it may have been revoked before it was said, and a row of a list need not say so", at: noon, begun: justOrdered + time.Second, want: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cr, o, p, issuer := issuedFor(t)
+			p.Spec.Attempts[0].Time = metav1.NewMicroTime(noon.Add(-tt.begun))
 			vendor := &fickle{t: t}
 			r, _ := reconciler(t, vendor, clocktesting.NewFakePassiveClock(tt.at), interceptor.Funcs{}, cr, o, p, issuer)
 			if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}); err != nil {
