@@ -357,11 +357,12 @@ func (f Facts) renewal() *v1alpha1.RegfishPurchase {
 }
 
 // renewalRefused reports whether o is a renewal that regfish refused and would refuse again:
-// for what it renews, or, as it was sent for this very key, for one of the two, which an
-// order that renews nothing tells. Otherwise each request would fail until the contract ends.
+// for what it renews, or, as just this order was sent for this very key, for one of the two,
+// which an order that renews nothing tells. Otherwise each request would fail until the
+// contract ends. What was mended since is renewed: regfish may add what is left of the term.
 func (f Facts) renewalRefused(o *v1alpha1.RegfishPurchase) bool {
 	a := lastAttempt(o)
-	return sourceRefused(o) || (o.Spec.Action == v1alpha1.ActionRenew && a != nil && a.Outcome != nil && a.Outcome.Final && serves(o, f.Want))
+	return sourceRefused(o) || (o.Spec.Action == v1alpha1.ActionRenew && a != nil && a.Outcome != nil && a.Outcome.Final && serves(o, f.Want) && sameOrder(o, f.Want))
 }
 
 // sourceRefused reports whether regfish refused an order because of the certificate that

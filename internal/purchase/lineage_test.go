@@ -356,6 +356,9 @@ func TestLineage(t *testing.T) {
 			reason: "it is at fault", want: verdict{Step: StepFail, Purchase: 3, Reason: v1alpha1.ReasonRejected}, says: "change the Certificate",
 			purchases: append(year(30, reissuedFor(t, keyA, "r1", time.Hour, answeredWith(v1alpha1.OutcomeRejected, 400))), record(t, 2, renewed("C1"), refusedForGood), record(t, 3, refusedForGood)),
 		},
+		"renews what regfish refused to renew with what the issuer ordered then": {
+			reason: "its owner mended that, and regfish may add what is left of the term", purchases: append(single(190), record(t, 2, forRequest("r0"), renewed("C1"), refusedForGood, func(p *v1alpha1.RegfishPurchase) { p.Spec.ValidityDays = 400 })), want: renews,
+		},
 		"renews what regfish refused to renew for another key": {
 			reason: "it may have been that request's fault", purchases: append(single(190), record(t, 2, forKey(t, keyB), forRequest("r0"), renewed("C1"), refusedForGood)), want: renews,
 		},
