@@ -17,6 +17,11 @@ import (
 
 const day = 24 * time.Hour
 
+// eventsLast is for how long Kubernetes keeps an event. What was put off until less than that
+// before this process came is told again: the process before may not have lived to tell it,
+// and nobody would be told for a day.
+const eventsLast = time.Hour
+
 // patience is for how long nobody is told of a wait.
 func (r *Reconciler) patience(automatic bool) time.Duration {
 	if automatic {
@@ -37,16 +42,17 @@ func (r *Reconciler) remind(o *v1alpha1.RegfishOrder, cr *cmapi.CertificateReque
 			continue
 		}
 		next, known := r.reminders.next(name, o.UID, a.kind)
-		switch {
-		case !known:
+		if !known {
 			// It was told by an earlier process, or put off. Whole days after the wait was told
 			// of first keep many restarts from making many events.
-			next = c.LastTransitionTime.Add(r.patience(a.automatic))
-			if waited := now.Sub(next); waited >= 0 {
+			first := r.patience(a.automatic)
+			next = c.LastTransitionTime.Add(first)
+			if waited := now.Sub(next); waited >= eventsLast || (waited >= 0 && first == 0) {
 				next = now.Add(day - waited%day)
 			}
 			r.reminders.set(name, o.UID, a.kind, next)
-		case !now.Before(next):
+		}
+		if !now.Before(next) {
 			r.event(o, cr, c, true)
 			next = now.Add(day)
 			r.reminders.set(name, o.UID, a.kind, next)

@@ -83,7 +83,7 @@ func TestReportShowsTheRecordsOfWhatIsInherited(t *testing.T) {
 }
 
 // DNS automation needs no Warning for each certificate. Where none sets the record, somebody
-// is told in time, and once, also if the process is another one by then.
+// is told in time, also if the process is another one by then.
 func TestWaitForDNSIsToldOfWhenNobodyEndsIt(t *testing.T) {
 	cr, o, p, _ := issuedFor(t)
 	p.Status = purchase.Observe(p, purchase.Observation{RequestLive: true, Vendor: &regfish.Certificate{ID: "C1", Status: regfish.StatusPending}})
@@ -136,9 +136,13 @@ func TestWaitForDNSIsToldOfWhenNobodyEndsIt(t *testing.T) {
 	look(0, patience-time.Minute)
 	clock.SetTime(noon.Add(patience))
 	look(2, day) // on the order and the request, which no Certificate owns
+	// Whether the process before lived to tell it is not known for as long as it matters.
 	clock.SetTime(noon.Add(patience + time.Minute))
 	r = process()
-	look(2, day-time.Minute)
-	clock.SetTime(noon.Add(patience + day))
 	look(4, day)
+	clock.SetTime(noon.Add(patience + eventsLast))
+	r = process()
+	look(4, day-eventsLast)
+	clock.SetTime(noon.Add(patience + day))
+	look(6, day)
 }
