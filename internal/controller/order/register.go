@@ -66,6 +66,9 @@ func (b behind) Generic(ctx context.Context, e event.GenericEvent, q queue) {
 	b.EventHandler.Generic(ctx, e, lower(q))
 }
 
+// whenWoken is the priority of an order that its purchase wakes.
+const whenWoken = -1
+
 // lower returns a queue that adds with a lower priority than others do.
 func lower(q queue) queue {
 	if q, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
@@ -80,7 +83,7 @@ type lowered struct {
 
 // Add adds what is waiting already no lower than it waits.
 func (l lowered) Add(r reconcile.Request) {
-	l.AddWithOpts(priorityqueue.AddOpts{Priority: new(-1)}, r)
+	l.AddWithOpts(priorityqueue.AddOpts{Priority: new(whenWoken)}, r)
 }
 
 // shown lets through what this controller itself wrote, once it is in the cache. A status

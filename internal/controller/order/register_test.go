@@ -6,15 +6,20 @@ package order
 import (
 	"context"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/purchase"
+	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
 // An order that is to be placed does not wait until all certificates that were issued at once
@@ -31,6 +36,19 @@ func TestNewOrderIsWorkedOnBeforeThoseThatTheirPurchasesWoke(t *testing.T) {
 	before, after := &v1alpha1.RegfishPurchase{}, &v1alpha1.RegfishPurchase{}
 	before.Name, before.ResourceVersion = "issued", "1"
 	after.Name, after.ResourceVersion = "issued", "2"
+	// It was to be looked at again, to remind of the record that it waited for.
+	cr, o, p, _ := issuedFor(t)
+	p.Status = purchase.Observe(p, purchase.Observation{RequestLive: true, Vendor: &regfish.Certificate{ID: "C1", Status: regfish.StatusPending}})
+	csr, problems := purchase.Preflight(cr)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	r, _ := reconciler(t, nil, clocktesting.NewFakePassiveClock(noon), interceptor.Funcs{}, cr, o, p)
+	result, err := r.report(t.Context(), o, &input{order: o, request: cr, facts: purchase.Facts{Want: purchase.Want{Request: csr}}}, outcome{decision: purchase.Decision{Step: purchase.StepFollow, Purchase: p}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.AddWithOpts(priorityqueue.AddOpts{After: time.Hour, Priority: result.Priority}, named("issued"))
 	h.Update(t.Context(), event.UpdateEvent{ObjectOld: before, ObjectNew: after}, q)
 	q.Add(named("new"))
 	var got []string

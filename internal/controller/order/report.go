@@ -29,7 +29,12 @@ func (r *Reconciler) report(ctx context.Context, o *v1alpha1.RegfishOrder, in *i
 	if out.decision.Step == 0 {
 		return reconcile.Result{}, nil
 	}
-	result := reconcile.Result{RequeueAfter: max(0, out.decision.LookAgain)}
+	// What waits in the queue, be it for the reminder of tomorrow, is woken no lower than it
+	// waits, and before all that came after it. After a restart all begin lower than any event.
+	result := reconcile.Result{RequeueAfter: max(0, out.decision.LookAgain), Priority: new(0)}
+	if s := out.decision.Step; s == purchase.StepFollow || s == purchase.StepDeliver {
+		result.Priority = new(whenWoken)
+	}
 	contenders, err := r.contenders(ctx, out.decision.Purchase)
 	if err != nil {
 		return reconcile.Result{}, err
