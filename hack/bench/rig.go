@@ -53,7 +53,7 @@ type rig struct {
 	programs
 	dir, kubeconfig string
 	logs            string // folder, which outlives the rig
-	audit           *audit
+	audit           *audit // nil where requests are not counted
 	config          *rest.Config
 	client          client.WithWatch
 	vendor          *vendor
@@ -64,7 +64,7 @@ type rig struct {
 
 // newRig starts a control plane and a vendor, and makes an issuer whose purchase limit
 // nothing here reaches.
-func (b *bench) newRig(ctx context.Context, controllerManager bool) (_ *rig, err error) {
+func (b *bench) newRig(ctx context.Context, has plane) (_ *rig, err error) {
 	r := &rig{programs: b.programs, logs: filepath.Join("bin", "bench-logs", b.part)}
 	defer func() {
 		if err != nil {
@@ -77,7 +77,7 @@ func (b *bench) newRig(ctx context.Context, controllerManager bool) (_ *rig, err
 	if err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
-	if err := r.startControlPlane(controllerManager); err != nil { //nolint:contextcheck // it runs until the end of the rig
+	if err := r.startControlPlane(has); err != nil { //nolint:contextcheck // it runs until the end of the rig
 		return nil, err
 	}
 	if r.vendor, err = startVendor(r.simulator, r.dir, r.logs); err != nil {
@@ -103,18 +103,22 @@ func (b *bench) newRig(ctx context.Context, controllerManager bool) (_ *rig, err
 	return r, nil
 }
 
-func (r *rig) startControlPlane(controllerManager bool) error {
-	r.audit = &audit{path: filepath.Join(r.dir, "audit.log")}
-	plane, err := testenv.Start(testenv.Options{CRDPaths: []string{"config/crd/bases"}, ControllerManager: controllerManager, AuditLog: r.audit.path})
+func (r *rig) startControlPlane(has plane) error {
+	options := testenv.Options{CRDPaths: []string{"config/crd/bases"}, ControllerManager: has.controllerManager}
+	if has.audited {
+		options.AuditLog = filepath.Join(r.dir, "audit.log")
+		r.audit = &audit{path: options.AuditLog}
+	}
+	cp, err := testenv.Start(options)
 	if err != nil {
 		return err
 	}
-	r.atEnd(plane.Stop)
+	r.atEnd(cp.Stop)
 	r.kubeconfig = filepath.Join(r.dir, "kubeconfig")
-	if err := plane.WriteKubeconfig(r.kubeconfig); err != nil {
+	if err := cp.WriteKubeconfig(r.kubeconfig); err != nil {
 		return err
 	}
-	r.config = rest.CopyConfig(plane.Config)
+	r.config = rest.CopyConfig(cp.Config)
 	r.config.QPS = -1 // The API server's own fairness limits.
 	if r.client, err = client.NewWithWatch(r.config, client.Options{Scheme: operator.Scheme()}); err != nil {
 		return fmt.Errorf("make client: %w", err)

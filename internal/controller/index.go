@@ -81,8 +81,9 @@ var Shows = predicate.Funcs{
 	},
 }
 
-// Index adds the indexes to the cache. It is called once, before the cache
-// starts.
+// Index adds the indexes to the cache, for purchases in the namespace of the ledger and for
+// orders in all: the controller's cache keeps no values for other reads by them. It is called
+// once, before the cache starts.
 func Index(ctx context.Context, cache client.FieldIndexer) error {
 	for _, i := range []struct {
 		object client.Object

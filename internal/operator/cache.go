@@ -51,6 +51,9 @@ func cacheOptions(ctx context.Context, o Options) (cache.Options, error) {
 			options.DefaultNamespaces[ns] = cache.Config{}
 		}
 	}
+	if err := lists(&options, o.REST); err != nil {
+		return cache.Options{}, err
+	}
 	return options, nil
 }
 
@@ -92,6 +95,11 @@ func trim(o any) (any, error) {
 	cr.Status.CA = nil
 	if len(cr.Status.Certificate) > 0 {
 		cr.Spec.Request, cr.Status.Certificate = nil, handedOver
+	}
+	// Nothing else is read of them, and no two requests have the same.
+	named, ok := cr.Annotations[v1alpha1.AnnotationSourceCertificateID]
+	if cr.Annotations = nil; ok {
+		cr.Annotations = map[string]string{v1alpha1.AnnotationSourceCertificateID: named}
 	}
 	if cr.Spec.IssuerRef.Group != v1alpha1.Group {
 		cr.Labels, cr.Annotations, cr.OwnerReferences = nil, nil, nil

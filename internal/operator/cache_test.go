@@ -22,12 +22,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/controller"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/testenv"
 )
 
-// start fills a cache of the controller with requests.
-func start(t *testing.T, o Options) cache.Cache {
+// start fills a cache of the controller with requests, and with objects of the other kinds.
+func start(t *testing.T, o Options, others ...client.Object) cache.Cache {
 	t.Helper()
 	options, err := cacheOptions(t.Context(), o)
 	if err != nil {
@@ -37,8 +38,15 @@ func start(t *testing.T, o Options) cache.Cache {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.GetInformer(t.Context(), &cmapi.CertificateRequest{}, cache.BlockUntilSynced(false)); err != nil {
-		t.Fatal(err)
+	if len(others) > 0 {
+		if err := controller.Index(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, kind := range append(others, &cmapi.CertificateRequest{}) {
+		if _, err := c.GetInformer(t.Context(), kind, cache.BlockUntilSynced(false)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

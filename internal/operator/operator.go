@@ -185,8 +185,9 @@ func newManager(ctx context.Context, o Options, identity string) (ctrl.Manager, 
 	alive, patience := healthz.Ping, stopPatience
 	lease, renew, retry := cmp.Or(o.LeaseDuration, DefaultLeaseDuration), cmp.Or(o.RenewDeadline, DefaultRenewDeadline), cmp.Or(o.RetryPeriod, DefaultRetryPeriod)
 	options := manager.Options{
-		Scheme: Scheme(),
-		Cache:  cached,
+		Scheme:         Scheme(),
+		Cache:          cached,
+		MapperProvider: newMapper,
 		// Metrics tell how many orders there are and for whom. They go to those only
 		// whom the API server lets get /metrics.
 		Metrics: server.Options{

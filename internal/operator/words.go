@@ -4,8 +4,10 @@
 package operator
 
 import (
+	"bytes"
 	"hash/maphash"
 	"reflect"
+	"slices"
 	"sync"
 
 	toolscache "k8s.io/client-go/tools/cache"
@@ -13,13 +15,16 @@ import (
 )
 
 // words are strings that objects share, kept in memory once: what is decoded has a copy of
-// its own of every name, reason and sentence, and ten thousand orders say much the same.
+// its own of every name, reason and sentence, and ten thousand orders say much the same. So
+// are maps of labels, and the signing requests that a request and its purchase both have.
 // There are always as many as have room, and one that comes takes the place of another: what
 // is forgotten is only kept twice.
 type words struct {
-	seed maphash.Seed
-	mu   sync.Mutex
-	kept [1 << 12]string
+	seed   maphash.Seed
+	mu     sync.Mutex
+	kept   [1 << 12]string
+	labels [1 << 8]reflect.Value
+	texts  [1 << 15][]byte
 }
 
 func newWords() *words { return &words{seed: maphash.MakeSeed()} }
@@ -35,7 +40,41 @@ func (k *words) one(s string) string {
 	return *slot
 }
 
-// after returns a transform that lets an object share its strings after transform. What is not
+// text returns the bytes that are kept for b.
+func (k *words) text(b []byte) []byte {
+	slot := &k.texts[maphash.Bytes(k.seed, b)%uint64(len(k.texts))]
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !bytes.Equal(*slot, b) {
+		*slot = slices.Clip(b)
+	}
+	return *slot
+}
+
+// label returns the map that is kept for m, of strings by strings.
+func (k *words) label(m reflect.Value) reflect.Value {
+	var sum uint64
+	for iter := m.MapRange(); iter.Next(); {
+		sum += maphash.Comparable(k.seed, [2]string{iter.Key().String(), iter.Value().String()})
+	}
+	slot := &k.labels[sum%uint64(len(k.labels))]
+	k.mu.Lock()
+	kept := *slot
+	k.mu.Unlock()
+	if kept.IsValid() && reflect.DeepEqual(kept.Interface(), m.Interface()) {
+		return kept
+	}
+	shared := reflect.MakeMapWithSize(m.Type(), m.Len())
+	for iter := m.MapRange(); iter.Next(); {
+		shared.SetMapIndex(reflect.ValueOf(k.one(iter.Key().String())).Convert(m.Type().Key()), reflect.ValueOf(k.one(iter.Value().String())).Convert(m.Type().Elem()))
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	*slot = shared
+	return shared
+}
+
+// after returns a transform that lets an object share what it can after transform. What is not
 // new to the cache was transformed when it came, and may be read meanwhile.
 func (k *words) after(transform toolscache.TransformFunc) toolscache.TransformFunc {
 	return func(o any) (any, error) {
@@ -60,27 +99,33 @@ func (k *words) walk(v reflect.Value) {
 			}
 		}
 	case reflect.Slice:
-		if v.Type().Elem().Kind() == reflect.Uint8 {
-			return
-		}
-		for i := range v.Len() {
-			k.walk(v.Index(i))
-		}
+		k.slice(v)
 	case reflect.Map:
-		if v.Type().Key().Kind() != reflect.String || v.Type().Elem().Kind() != reflect.String {
-			return
-		}
-		shared := reflect.MakeMapWithSize(v.Type(), v.Len())
-		for iter := v.MapRange(); iter.Next(); {
-			shared.SetMapIndex(reflect.ValueOf(k.one(iter.Key().String())).Convert(v.Type().Key()), reflect.ValueOf(k.one(iter.Value().String())).Convert(v.Type().Elem()))
-		}
-		if v.CanSet() && !v.IsNil() {
-			v.Set(shared)
+		if v.CanSet() && v.Len() > 0 && v.Type().Key().Kind() == reflect.String && v.Type().Elem().Kind() == reflect.String {
+			v.Set(k.label(v))
 		}
 	case reflect.String:
 		if v.CanSet() {
 			v.SetString(k.one(v.String()))
 		}
 	default:
+	}
+}
+
+func (k *words) slice(v reflect.Value) {
+	if v.Type().Elem().Kind() == reflect.Uint8 {
+		if v.CanSet() && v.Len() > 0 {
+			v.SetBytes(k.text(v.Bytes()))
+		}
+		return
+	}
+	if v.CanSet() && v.Cap() > v.Len() {
+		// What is decoded has room for more.
+		exact := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		reflect.Copy(exact, v)
+		v.Set(exact)
+	}
+	for i := range v.Len() {
+		k.walk(v.Index(i))
 	}
 }

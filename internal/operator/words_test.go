@@ -5,6 +5,7 @@ package operator
 
 import (
 	"encoding/json"
+	"reflect"
 	"testing"
 	"unsafe"
 
@@ -54,6 +55,24 @@ func TestObjectsShareWhatTheySay(t *testing.T) {
 		if of(a) == "" || unsafe.StringData(of(a)) != unsafe.StringData(of(b)) {
 			t.Errorf("%s (%q) is kept twice", what, of(a))
 		}
+	}
+	if reflect.ValueOf(a.Labels).Pointer() != reflect.ValueOf(b.Labels).Pointer() {
+		t.Error("the labels are kept twice")
+	}
+	if unsafe.SliceData(a.Spec.Request) != unsafe.SliceData(b.Spec.Request) {
+		t.Error("the signing request is kept twice")
+	}
+	for what, room := range map[string]int{
+		"attempts": cap(a.Spec.Attempts) - len(a.Spec.Attempts), "conditions": cap(a.Status.Conditions) - len(a.Status.Conditions), "names": cap(a.Spec.DNSNames) - len(a.Spec.DNSNames),
+	} {
+		if room != 0 {
+			t.Errorf("there is room for %d more %s", room, what)
+		}
+	}
+	other := decoded()
+	other.Labels["team"], other.Spec.Request = "search", []byte("another")
+	if seen(other); other.Labels["team"] != "search" || string(other.Spec.Request) != "another" || a.Labels["team"] != "payments" || string(b.Spec.Request) != "csr" {
+		t.Errorf("labels %v and %v, requests %q and %q", other.Labels, a.Labels, other.Spec.Request, b.Spec.Request)
 	}
 	// A tombstone holds what the cache has shown already.
 	old := decoded()

@@ -65,7 +65,7 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 	f.Want = want(cr, request)
 	if issuer == nil {
 		f.Issuer = notReady("there is no %s; create it, or correct spec.issuerRef.", f.Want.Issuer)
-		f.Purchases, err = g.ofBeneficiary(ctx, reader, cached != nil, f.Want)
+		f.Purchases, err = g.ofBeneficiary(ctx, cached, f.Want)
 		return f, nil, errors.Join(err, g.complete(ctx, reader, cached == nil, cr, &f))
 	}
 	slots, buckets := SlotsOf(issuer, nil, now)
@@ -76,16 +76,16 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 	}
 	if f.Want.Endpoint, err = g.Endpoint(issuer); err != nil {
 		f.Issuer = notReady("%s is not ready: %v", f.Want.Issuer, err)
-		f.Purchases, err = g.ofBeneficiary(ctx, reader, cached != nil, f.Want)
+		f.Purchases, err = g.ofBeneficiary(ctx, cached, f.Want)
 		return f, issuer, errors.Join(err, g.complete(ctx, reader, cached == nil, cr, &f))
 	}
 	if f.Override, err = g.override(ctx, cr, issuer, &f.Want); err != nil {
 		return Facts{}, nil, err
 	}
-	if f.Purchases, err = g.list(ctx, reader, client.MatchingFields{FieldNamesHash: f.Want.NamesHash()}); err != nil {
+	if f.Purchases, err = g.list(ctx, cached, client.MatchingFields{FieldNamesHash: f.Want.NamesHash()}); err != nil {
 		return Facts{}, nil, err
 	}
-	if f.Elsewhere, err = g.ofBeneficiary(ctx, reader, cached != nil, f.Want); err != nil {
+	if f.Elsewhere, err = g.ofBeneficiary(ctx, cached, f.Want); err != nil {
 		return Facts{}, nil, err
 	}
 	f.Elsewhere = slices.DeleteFunc(f.Elsewhere, func(p v1alpha1.RegfishPurchase) bool { return p.Spec.Endpoint == f.Want.Endpoint })
@@ -204,23 +204,28 @@ func notReady(format string, args ...any) *IssuerProblem {
 // ofBeneficiary reads the purchases that were made for the beneficiary and the names of
 // w, at whatever endpoint. What was paid for is shown and followed also while the issuer is
 // gone or names another endpoint.
-func (g *Gatherer) ofBeneficiary(ctx context.Context, reader client.Reader, cached bool, w Want) ([]v1alpha1.RegfishPurchase, error) {
+func (g *Gatherer) ofBeneficiary(ctx context.Context, cached client.Reader, w Want) ([]v1alpha1.RegfishPurchase, error) {
 	fields := client.MatchingFields{FieldNamespace: w.Beneficiary.Namespace, FieldCertificateName: w.Beneficiary.CertificateName}
-	if cached && w.Beneficiary.CertificateName != "" {
+	if cached != nil && w.Beneficiary.CertificateName != "" {
 		// A cache selects by one field, and goes through all of these for the other: there may
 		// be thousands in a namespace, for each order that is looked at.
 		delete(fields, FieldNamespace)
 	}
-	found, err := g.list(ctx, reader, fields)
+	found, err := g.list(ctx, cached, fields)
 	return slices.DeleteFunc(found, func(p v1alpha1.RegfishPurchase) bool {
 		return p.Spec.Beneficiary.Namespace != w.Beneficiary.Namespace || !sameNames(&p, w)
 	}), err
 }
 
-// list reads the purchases that the fields select.
-func (g *Gatherer) list(ctx context.Context, reader client.Reader, fields client.MatchingFields) ([]v1alpha1.RegfishPurchase, error) {
+// list reads the purchases that the fields select. What is cached belongs to the cache: it is
+// copied by whoever changes it.
+func (g *Gatherer) list(ctx context.Context, cached client.Reader, fields client.MatchingFields) ([]v1alpha1.RegfishPurchase, error) {
+	reader, options := g.Live, []client.ListOption{client.InNamespace(g.Ledger), fields}
+	if cached != nil {
+		reader, options = cached, append(options, client.UnsafeDisableDeepCopy)
+	}
 	var list v1alpha1.RegfishPurchaseList
-	if err := reader.List(ctx, &list, client.InNamespace(g.Ledger), fields); err != nil {
+	if err := reader.List(ctx, &list, options...); err != nil {
 		return nil, fmt.Errorf("list purchases: %w", err)
 	}
 	return list.Items, nil

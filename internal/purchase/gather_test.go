@@ -423,7 +423,7 @@ func TestPurchasesOfACertificateAreFoundAtOnce(t *testing.T) {
 	want, mine := of("shop", 1)
 	_, theirs := of("blog", 2)
 	reader := &asked{Reader: newWorld(t, mine, theirs).api}
-	found, err := (&Gatherer{Ledger: ledger}).ofBeneficiary(t.Context(), reader, true, want)
+	found, err := (&Gatherer{Ledger: ledger}).ofBeneficiary(t.Context(), reader, want)
 	if err != nil || len(found) != 1 || found[0].Name != mine.Name {
 		t.Errorf("found %v, %v", describe(found), err)
 	}

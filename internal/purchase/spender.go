@@ -326,19 +326,21 @@ func (s *Spender) Settle(ctx context.Context, p *v1alpha1.RegfishPurchase) (bool
 	if s.Flying(p.Name) {
 		return false, nil
 	}
+	r, a := openReissue(p), pendingAttempt(p)
+	ordered := a != nil && a.Writer == s.Writer && !s.sentOnce(p.Name, a.Number)
+	reissued := r != nil && r.Outcome == nil && r.Writer == s.Writer && !s.sentOnce(reissuesOf(p.Name), r.Number)
+	if !ordered && !reissued {
+		return false, nil
+	}
 	before := p.DeepCopy()
 	p = p.DeepCopy()
 	unsent := &v1alpha1.Outcome{
 		Result: v1alpha1.OutcomeNotSent, Message: "the intent was written and nothing was sent.", Time: metav1.NewMicroTime(s.Clock.Now()),
 	}
-	r, a := openReissue(p), pendingAttempt(p)
-	switch {
-	case a != nil && a.Writer == s.Writer && !s.sentOnce(p.Name, a.Number):
-		a.Outcome = unsent
-	case r != nil && r.Outcome == nil && r.Writer == s.Writer && !s.sentOnce(reissuesOf(p.Name), r.Number):
-		r.Outcome = unsent
-	default:
-		return false, nil
+	if ordered {
+		pendingAttempt(p).Outcome = unsent
+	} else {
+		openReissue(p).Outcome = unsent
 	}
 	return true, s.Client.Patch(ctx, p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 }

@@ -150,7 +150,7 @@ func (r *Reconciler) contenders(ctx context.Context, p *v1alpha1.RegfishPurchase
 	seen := map[string]bool{}
 	for _, record := range p.Status.DCV.Records {
 		var list v1alpha1.RegfishPurchaseList
-		if err := r.Client.List(ctx, &list, client.InNamespace(p.Namespace), client.MatchingFields{controller.PurchasesByRecord: record.Name}); err != nil {
+		if err := r.Client.List(ctx, &list, client.InNamespace(p.Namespace), client.MatchingFields{controller.PurchasesByRecord: record.Name}, client.UnsafeDisableDeepCopy); err != nil {
 			return nil, fmt.Errorf("list purchases that want %s: %w", record.Name, err)
 		}
 		for i := range list.Items {

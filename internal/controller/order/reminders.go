@@ -64,41 +64,44 @@ func (r *Reconciler) remind(o *v1alpha1.RegfishOrder, cr *cmapi.CertificateReque
 	return soonest
 }
 
-// reminders remembers when each wait of each order is told again.
+// reminders remembers when each wait of each order is told again. There may be tens of
+// thousands.
 type reminders struct {
 	mu sync.Mutex
-	at map[types.NamespacedName]waits
+	at map[wait]reminder
 }
 
-type waits struct {
+// wait is the condition of an order that somebody is told of.
+type wait struct {
+	order types.NamespacedName
+	kind  string
+}
+
+type reminder struct {
 	uid  types.UID
-	next map[string]time.Time
+	next time.Time
 }
 
 func (r *reminders) next(name types.NamespacedName, uid types.UID, kind string) (time.Time, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w := r.at[name]
-	next, ok := w.next[kind]
-	return next, ok && w.uid == uid
+	known, ok := r.at[wait{name, kind}]
+	return known.next, ok && known.uid == uid
 }
 
 func (r *reminders) set(name types.NamespacedName, uid types.UID, kind string, next time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w := r.at[name]
-	if w.uid != uid {
-		w = waits{uid, map[string]time.Time{}}
-	}
-	w.next[kind] = next
 	if r.at == nil {
-		r.at = map[types.NamespacedName]waits{}
+		r.at = map[wait]reminder{}
 	}
-	r.at[name] = w
+	r.at[wait{name, kind}] = reminder{uid, next}
 }
 
 func (r *reminders) forget(name types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.at, name)
+	for _, a := range announced {
+		delete(r.at, wait{name, a.kind})
+	}
 }

@@ -39,12 +39,13 @@ func (r *Reconciler) report(ctx context.Context, o *v1alpha1.RegfishOrder, in *i
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	before := o.DeepCopy()
 	now := r.Clock.Now()
-	o.Status = purchase.OrderStatus(before.Status, purchase.OrderFacts{
+	status := purchase.OrderStatus(o.Status, purchase.OrderFacts{
 		Want: in.facts.Want, Decision: out.decision, Now: in.facts.Now, Contenders: contenders, ReplacesNotAfter: in.facts.ReplacesNotAfter, Delivery: out.delivery,
 	})
-	if !equality.Semantic.DeepEqual(before.Status, o.Status) {
+	if !equality.Semantic.DeepEqual(o.Status, status) {
+		before := o.DeepCopy()
+		o.Status = status
 		if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 			// The answer does not stand in the status.
 			r.pauses.forget(client.ObjectKeyFromObject(o))

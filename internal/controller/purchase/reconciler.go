@@ -172,9 +172,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		// taken back.
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
-	before := p.DeepCopy()
-	p.Status = purchase.Observe(&p, o)
-	if !equality.Semantic.DeepEqual(before.Status, p.Status) {
+	if status := purchase.Observe(&p, o); !equality.Semantic.DeepEqual(p.Status, status) {
+		before := p.DeepCopy()
+		p.Status = status
 		if err := r.Client.Status().Patch(ctx, &p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 			return controller.Again(err)
 		}

@@ -1,0 +1,200 @@
+// Copyright The regfish-issuer Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package operator
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+
+	"github.com/regfish/regfish-issuer/api/v1alpha1"
+)
+
+// What is watched is listed before, and a list of ten thousand objects is 100 MB. client-go
+// reads it as a whole, or has it streamed as events of which it decodes each three times. Here
+// the objects of a list are decoded one by one as they come, which takes a third of the time
+// and little memory: lists gives the cache's HTTP client a transport that does so for those
+// who ask for it in their context, and the cache informers that ask.
+
+// lists prepares the options of a cache to list in this way.
+func lists(options *cache.Options, config *rest.Config) error {
+	c, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return fmt.Errorf("make HTTP client: %w", err)
+	}
+	c.Transport = itemByItem{c.Transport}
+	options.HTTPClient = c
+	options.NewInformer = func(lw toolscache.ListerWatcher, o runtime.Object, resync time.Duration, by toolscache.Indexers) toolscache.SharedIndexInformer {
+		_, ledger := o.(*v1alpha1.RegfishPurchase)
+		return indexedOnce{toolscache.NewSharedIndexInformer(lister{toolscache.ToListerWatcherWithContext(lw), reflect.TypeOf(o).Elem()}, o, resync, by), ledger}
+	}
+	return nil
+}
+
+// indexedOnce keeps an index for those reads that are made. controller-runtime has every value
+// in it twice, for reads of one namespace and for reads of all, which was as large as a third
+// of the objects. Purchases are only read in the namespace of the ledger, and what the other
+// kinds are selected by in all.
+type indexedOnce struct {
+	toolscache.SharedIndexInformer
+	inNamespace bool
+}
+
+// everywhere begins the values of an index for reads of all namespaces.
+const everywhere = "__all_namespaces/"
+
+// AddIndexers adds indexers without the values that are not read.
+func (i indexedOnce) AddIndexers(all toolscache.Indexers) error {
+	once := toolscache.Indexers{}
+	for name, values := range all {
+		once[name] = func(o any) ([]string, error) {
+			found, err := values(o)
+			return slices.DeleteFunc(found, func(v string) bool { return strings.HasPrefix(v, everywhere) == i.inNamespace }), err
+		}
+	}
+	return i.SharedIndexInformer.AddIndexers(once)
+}
+
+// lister lists objects of one type item by item.
+type lister struct {
+	toolscache.ListerWatcherWithContext
+	of reflect.Type
+}
+
+// IsWatchListSemanticsUnSupported says that lists are not to be streamed as events.
+func (lister) IsWatchListSemanticsUnSupported() bool { return true }
+
+// List is ListWithContext.
+func (l lister) List(o metav1.ListOptions) (runtime.Object, error) {
+	return l.ListWithContext(context.Background(), o)
+}
+
+// Watch is WatchWithContext.
+func (l lister) Watch(o metav1.ListOptions) (watch.Interface, error) {
+	return l.WatchWithContext(context.Background(), o)
+}
+
+// ListWithContext returns the list that the API server gives for o, without what nobody reads
+// of its items. One that is no JSON is read as client-go does.
+func (l lister) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	list, read := &internalversion.List{}, false
+	rest, err := l.ListerWatcherWithContext.ListWithContext(withItems(ctx, func(d *json.Decoder) error {
+		read = true
+		item := reflect.New(l.of).Interface()
+		if err := d.Decode(item); err != nil {
+			return err
+		}
+		object, err := meta.Accessor(item)
+		if err != nil {
+			return err
+		}
+		object.SetManagedFields(nil)
+		list.Items = append(list.Items, item.(runtime.Object))
+		return nil
+	}), o)
+	if err != nil || !read {
+		return rest, err
+	}
+	head, err := meta.ListAccessor(rest)
+	if err != nil {
+		return nil, err
+	}
+	list.SetResourceVersion(head.GetResourceVersion())
+	list.SetContinue(head.GetContinue())
+	list.SetRemainingItemCount(head.GetRemainingItemCount())
+	return list, nil
+}
+
+type itemsKey struct{}
+
+// withItems returns a context for the request of a list whose items are handed to each, which
+// decodes one.
+func withItems(ctx context.Context, each func(*json.Decoder) error) context.Context {
+	return context.WithValue(ctx, itemsKey{}, each)
+}
+
+// itemByItem hands the items of a list to whoever asks for them in the context of the
+// request, and what else the list says to the caller.
+type itemByItem struct{ http.RoundTripper }
+
+func (t itemByItem) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.RoundTripper.RoundTrip(r)
+	each, asked := r.Context().Value(itemsKey{}).(func(*json.Decoder) error)
+	if err != nil || !asked || resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
+		return resp, err
+	}
+	defer func() { _ = resp.Body.Close() }() // it was read to its end, or is of no use
+	rest, err := eachItem(resp.Body, each)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", r.URL.Path, err)
+	}
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(rest)), int64(len(rest))
+	return resp, nil
+}
+
+// eachItem reads an object and has each item of its field items decoded. It returns the
+// object without these.
+func eachItem(body io.Reader, each func(*json.Decoder) error) ([]byte, error) {
+	d := json.NewDecoder(body)
+	if err := begins(d, '{'); err != nil {
+		return nil, err
+	}
+	rest := map[string]json.RawMessage{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		if name != "items" {
+			var value json.RawMessage
+			if err := d.Decode(&value); err != nil {
+				return nil, err
+			}
+			rest[name.(string)] = value
+			continue
+		}
+		if err := begins(d, '['); err != nil {
+			return nil, err
+		}
+		for d.More() {
+			if err := each(d); err != nil {
+				return nil, err
+			}
+		}
+		if _, err := d.Token(); err != nil {
+			return nil, err
+		}
+	}
+	// A list that was cut off has no end.
+	if _, err := d.Token(); err != nil {
+		return nil, err
+	}
+	return json.Marshal(rest)
+}
+
+func begins(d *json.Decoder, with json.Delim) error {
+	switch t, err := d.Token(); {
+	case err != nil:
+		return err
+	case t != with:
+		return fmt.Errorf("there is %v where %v begins", t, with)
+	}
+	return nil
+}
