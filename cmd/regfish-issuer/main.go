@@ -126,6 +126,7 @@ func run(args []string) error {
 	// unknown outcome. What must end at once is killed.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	go keepHeapSmall(ctx)
 	return operator.Run(ctx, o)
 }
 

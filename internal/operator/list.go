@@ -29,8 +29,8 @@ import (
 
 // What is watched is listed before, and a list of ten thousand objects is 100 MB. client-go
 // reads it as a whole, or has it streamed as events of which it decodes each three times. Here
-// the objects of a list are decoded one by one as they come, which takes a third of the time
-// and little memory: lists gives the cache's HTTP client a transport that does so for those
+// the objects of a list are decoded one by one as they come, and what is not kept of one is
+// gone before the next, which takes a third of the time and little memory: lists gives the cache's HTTP client a transport that does so for those
 // who ask for it in their context, and the cache informers that ask.
 
 // lists prepares the options of a cache to list in this way.
@@ -43,7 +43,13 @@ func lists(options *cache.Options, config *rest.Config) error {
 	options.HTTPClient = c
 	options.NewInformer = func(lw toolscache.ListerWatcher, o runtime.Object, resync time.Duration, by toolscache.Indexers) toolscache.SharedIndexInformer {
 		_, ledger := o.(*v1alpha1.RegfishPurchase)
-		return indexedOnce{toolscache.NewSharedIndexInformer(lister{toolscache.ToListerWatcherWithContext(lw), reflect.TypeOf(o).Elem()}, o, resync, by), ledger}
+		l := lister{toolscache.ToListerWatcherWithContext(lw), reflect.TypeOf(o).Elem(), options.DefaultTransform}
+		for kind, of := range options.ByObject {
+			if reflect.TypeOf(kind) == reflect.TypeOf(o) && of.Transform != nil {
+				l.keep = of.Transform
+			}
+		}
+		return indexedOnce{toolscache.NewSharedIndexInformer(l, o, resync, by), ledger}
 	}
 	return nil
 }
@@ -75,7 +81,8 @@ func (i indexedOnce) AddIndexers(all toolscache.Indexers) error {
 // lister lists objects of one type item by item.
 type lister struct {
 	toolscache.ListerWatcherWithContext
-	of reflect.Type
+	of   reflect.Type
+	keep toolscache.TransformFunc
 }
 
 // IsWatchListSemanticsUnSupported says that lists are not to be streamed as events.
@@ -91,7 +98,7 @@ func (l lister) Watch(o metav1.ListOptions) (watch.Interface, error) {
 	return l.WatchWithContext(context.Background(), o)
 }
 
-// ListWithContext returns the list that the API server gives for o, without what nobody reads
+// ListWithContext returns the list that the API server gives for o, with what the cache keeps
 // of its items. One that is no JSON is read as client-go does.
 func (l lister) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	list, read := &internalversion.List{}, false
@@ -101,12 +108,11 @@ func (l lister) ListWithContext(ctx context.Context, o metav1.ListOptions) (runt
 		if err := d.Decode(item); err != nil {
 			return err
 		}
-		object, err := meta.Accessor(item)
+		kept, err := l.keep(item)
 		if err != nil {
 			return err
 		}
-		object.SetManagedFields(nil)
-		list.Items = append(list.Items, item.(runtime.Object))
+		list.Items = append(list.Items, kept.(runtime.Object))
 		return nil
 	}), o)
 	if err != nil || !read {

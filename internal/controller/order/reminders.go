@@ -17,10 +17,10 @@ import (
 
 const day = 24 * time.Hour
 
-// eventsLast is for how long Kubernetes keeps an event. What was put off until less than that
-// before this process came is told again: the process before may not have lived to tell it,
-// and nobody would be told for a day.
-const eventsLast = time.Hour
+// handover is how long it may take until another process takes over. What was put off until
+// less than that before this process came is told again: the process before may not have
+// lived to tell it, and nobody would be told for a day.
+const handover = 5 * time.Minute
 
 // patience is for how long nobody is told of a wait.
 func (r *Reconciler) patience(automatic bool) time.Duration {
@@ -47,7 +47,7 @@ func (r *Reconciler) remind(o *v1alpha1.RegfishOrder, cr *cmapi.CertificateReque
 			// of first keep many restarts from making many events.
 			first := r.patience(a.automatic)
 			next = c.LastTransitionTime.Add(first)
-			if waited := now.Sub(next); waited >= eventsLast || (waited >= 0 && first == 0) {
+			if waited := now.Sub(next); waited >= handover || (waited >= 0 && first == 0) {
 				next = now.Add(day - waited%day)
 			}
 			r.reminders.set(name, o.UID, a.kind, next)

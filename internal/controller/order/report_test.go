@@ -136,13 +136,13 @@ func TestWaitForDNSIsToldOfWhenNobodyEndsIt(t *testing.T) {
 	look(0, patience-time.Minute)
 	clock.SetTime(noon.Add(patience))
 	look(2, day) // on the order and the request, which no Certificate owns
-	// Whether the process before lived to tell it is not known for as long as it matters.
+	// Whether the process before lived to tell it is not known.
 	clock.SetTime(noon.Add(patience + time.Minute))
 	r = process()
 	look(4, day)
-	clock.SetTime(noon.Add(patience + eventsLast))
+	clock.SetTime(noon.Add(patience + handover))
 	r = process()
-	look(4, day-eventsLast)
+	look(4, day-handover)
 	clock.SetTime(noon.Add(patience + day))
 	look(6, day)
 }
