@@ -176,8 +176,8 @@ verify: generate lint ## Regenerate, tidy, lint, and fail if the working tree is
 
 .PHONY: presubmit
 presubmit: ## Run exactly what CI runs: verify, test, sim, sim-sabotage, fuzz, demo-breaks, kill.
-##+ FULL=1 adds what takes long: 200 rounds of kill, and e2e.
-	@for section in verify test sim sim-sabotage fuzz demo-breaks kill $(if $(FULL),e2e); do \
+##+ FULL=1 adds what takes long: 200 rounds of kill, e2e and bench.
+	@for section in verify test sim sim-sabotage fuzz demo-breaks kill $(if $(FULL),e2e bench); do \
 		printf '\n=== make %s\n' $$section; start=$$SECONDS; \
 		$(MAKE) $$section; \
 		printf '=== make %s passed in %ds\n' $$section $$((SECONDS - start)); \

@@ -52,5 +52,5 @@ func keepHeapSmall(ctx context.Context) {
 
 // gcPercent is by which share a heap with so many bytes in use may grow.
 func gcPercent(live uint64) int {
-	return int(min(100, max(leastPercent, 100*headroom/max(live, 1)))) //nolint:gosec // it is at most 100
+	return int(min(100, max(leastPercent, 100*headroom/max(live, 1))))
 }

@@ -27,7 +27,7 @@ type lists struct {
 }
 
 // gathering is how long a list waits for more who share it, while calls are scarce.
-const gathering = 250 * time.Millisecond
+const gathering = 500 * time.Millisecond
 
 // batch is one list and those who read it.
 type batch struct{ readers []*reader }

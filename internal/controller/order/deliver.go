@@ -48,9 +48,9 @@ const (
 // deliver fetches the certificate of p, checks it, and hands it to the request.
 // It returns how that went and when to try again.
 func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.RegfishPurchase) (*purchase.Delivery, time.Duration, error) {
-	issuedAt, told := r.Clock.Now(), false
+	issuedAt := r.Clock.Now()
 	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionIssued); c != nil {
-		issuedAt, told = c.LastTransitionTime.Time, c.Status == metav1.ConditionTrue
+		issuedAt = c.LastTransitionTime.Time
 	}
 	since := r.Clock.Now().Sub(issuedAt)
 	pause := min(lastFetch, max(firstFetch, since/4))
@@ -62,8 +62,7 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	if err != nil {
 		return nil, 0, err
 	}
-	age := r.Clock.Now().Sub(purchase.LastAction(p))
-	if !told || since < 0 || since > justNow || age < 0 || age > justOrdered {
+	if !r.justIssued(p) {
 		now, err := vendor.Certificate(ctx, p.Spec.CertificateID)
 		if err != nil {
 			d, pause, _ := later("the certificate is issued and cannot be fetched", err, pause)
@@ -96,6 +95,17 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 		return nil, 0, err
 	}
 	return done(bundle.Leaf), 0, r.clear(ctx, p, bundle)
+}
+
+// justIssued reports whether regfish said a moment ago that what was ordered not long ago is
+// issued.
+func (r *Reconciler) justIssued(p *v1alpha1.RegfishPurchase) bool {
+	c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionIssued)
+	within := func(t time.Time, most time.Duration) bool {
+		since := r.Clock.Now().Sub(t)
+		return since >= 0 && since <= most
+	}
+	return c != nil && c.Status == metav1.ConditionTrue && within(c.LastTransitionTime.Time, justNow) && within(purchase.LastAction(p), justOrdered)
 }
 
 // seller connects to where p was bought, with the key of the issuer that it was last bought
