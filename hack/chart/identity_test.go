@@ -41,7 +41,7 @@ func TestOwnIdentity(t *testing.T) {
 		}
 	}
 	w.bought(2)
-	w.events(v1alpha1.ReasonAwaitingDNS)
+	w.events(v1alpha1.ReasonPurchased)
 
 	// A product with an organization, whose orders a person completes.
 	w.spec.SKU, w.spec.OrganizationID = "SecureSite", simulator.OrganizationIncomplete
