@@ -214,6 +214,7 @@ func (r *Reconciler) patch(ctx context.Context, p *v1alpha1.RegfishPurchase, s v
 	}
 	before := p.DeepCopy()
 	p = p.DeepCopy()
-	p.Status = s
+	// Parts of it may be the cache's, and the answer is decoded into it.
+	p.Status = *s.DeepCopy()
 	return r.Client.Status().Patch(ctx, p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 }

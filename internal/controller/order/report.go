@@ -45,7 +45,8 @@ func (r *Reconciler) report(ctx context.Context, o *v1alpha1.RegfishOrder, in *i
 	})
 	if !equality.Semantic.DeepEqual(o.Status, status) {
 		before := o.DeepCopy()
-		o.Status = status
+		// The answer is decoded into it, and parts of it are the cache's.
+		o.Status = *status.DeepCopy()
 		if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 			// The answer does not stand in the status.
 			r.pauses.forget(client.ObjectKeyFromObject(o))

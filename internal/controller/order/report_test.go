@@ -4,16 +4,20 @@
 package order
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"math/big"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
@@ -145,4 +149,80 @@ func TestWaitForDNSIsToldOfWhenNobodyEndsIt(t *testing.T) {
 	look(4, day-handover)
 	clock.SetTime(noon.Add(patience + day))
 	look(6, day)
+}
+
+// The client decodes what the API server answers into what was sent, in the place of what
+// stands there. What a decision read is the cache's, and others read it meanwhile.
+func TestWhatIsWrittenIsNotThatOfTheCache(t *testing.T) {
+	cr, o, p, issuer := issuedFor(t)
+	pending := purchase.Observe(p, purchase.Observation{RequestLive: true, Vendor: &regfish.Certificate{
+		ID: "C1", Status: regfish.StatusPending, ContractValidUntil: new(noon.Add(day)), ValidFrom: new(noon), ValidUntil: new(noon.Add(day)),
+		Validation: &regfish.Validation{EmailTargets: []string{"admin@example.com"}, DNSRecords: []regfish.DNSRecord{{Name: "_a.example.com", Type: "CNAME", Value: "b.example.net"}}},
+	}})
+	csr, problems := purchase.Preflight(cr)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	want := purchase.Want{Beneficiary: p.Spec.Beneficiary, Issuer: p.Spec.IssuerRef, Endpoint: p.Spec.Endpoint, Request: csr, SKU: p.Spec.SKU, DCVMethod: p.Spec.DCVMethod}
+	for name, tt := range map[string]struct {
+		status v1alpha1.PurchaseStatus
+		write  func(r *Reconciler, in *input, p *v1alpha1.RegfishPurchase) error
+	}{
+		"an order that follows its purchase": {pending, func(r *Reconciler, in *input, p *v1alpha1.RegfishPurchase) error {
+			_, err := r.report(t.Context(), in.order.DeepCopy(), in, outcome{decision: purchase.Decision{Step: purchase.StepFollow, Purchase: p}})
+			return err
+		}},
+		"the dates of a delivery": {p.Status, func(r *Reconciler, _ *input, p *v1alpha1.RegfishPurchase) error {
+			return r.clear(t.Context(), p, &pki.Bundle{Leaf: &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: noon, NotAfter: noon.Add(day)}})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cached := p.DeepCopy()
+			cached.Status = *tt.status.DeepCopy()
+			written := 0
+			r, _ := reconciler(t, nil, clocktesting.NewFakePassiveClock(noon), interceptor.Funcs{
+				SubResourcePatch: func(_ context.Context, _ client.Client, _ string, object client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+					written++
+					decodedInto(reflect.ValueOf(object).Elem())
+					return nil
+				},
+			}, cr, o, p, issuer)
+			in := &input{order: o, request: cr, facts: purchase.Facts{Now: noon, Want: want}}
+			before := cached.DeepCopy()
+			if err := tt.write(r, in, cached); err != nil || written != 1 {
+				t.Fatalf("%d writes, %v", written, err)
+			}
+			if diff := cmp.Diff(before, cached); diff != "" {
+				t.Errorf("the purchase in the cache was written to (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// decodedInto writes wherever a decoder would: into what is pointed to, and into the elements
+// of lists.
+func decodedInto(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			decodedInto(v.Elem())
+		}
+	case reflect.Struct:
+		if at, ok := v.Addr().Interface().(*metav1.Time); ok {
+			at.Time = at.Add(time.Second)
+			return
+		}
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				decodedInto(v.Field(i))
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			decodedInto(v.Index(i))
+		}
+	case reflect.String:
+		v.SetString(v.String() + "!")
+	default:
+	}
 }
