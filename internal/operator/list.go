@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -30,11 +31,18 @@ import (
 // What is watched is listed before, and a list of ten thousand objects is 100 MB. client-go
 // reads it as a whole, or has it streamed as events of which it decodes each three times. Here
 // the objects of a list are decoded one by one as they come, and what is not kept of one is
-// gone before the next, which takes a third of the time and little memory: lists gives the cache's HTTP client a transport that does so for those
-// who ask for it in their context, and the cache informers that ask.
+// gone before the next, which takes a third of the time and little memory: lists gives the
+// cache's HTTP client a transport that does so for those who ask for it in their context, and
+// the cache informers that ask.
 
 // lists prepares the options of a cache to list in this way.
 func lists(options *cache.Options, config *rest.Config) error {
+	config = rest.CopyConfig(config)
+	if config.UserAgent == "" {
+		// As controller-runtime does for its other clients. Without any, this may be
+		// http.DefaultClient, which belongs to everybody.
+		config.UserAgent = rest.DefaultKubernetesUserAgent()
+	}
 	c, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return fmt.Errorf("make HTTP client: %w", err)
@@ -101,21 +109,23 @@ func (l lister) Watch(o metav1.ListOptions) (watch.Interface, error) {
 // ListWithContext returns the list that the API server gives for o, with what the cache keeps
 // of its items. One that is no JSON is read as client-go does.
 func (l lister) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-	list, read := &internalversion.List{}, false
-	rest, err := l.ListerWatcherWithContext.ListWithContext(withItems(ctx, func(d *json.Decoder) error {
-		read = true
-		item := reflect.New(l.of).Interface()
-		if err := d.Decode(item); err != nil {
-			return err
+	var list *internalversion.List // of the last answer
+	rest, err := l.ListerWatcherWithContext.ListWithContext(withItems(ctx, func() each {
+		list = &internalversion.List{}
+		return func(d *json.Decoder) error {
+			item := reflect.New(l.of).Interface()
+			if err := d.Decode(item); err != nil {
+				return err
+			}
+			kept, err := l.keep(item)
+			if err != nil {
+				return err
+			}
+			list.Items = append(list.Items, kept.(runtime.Object))
+			return nil
 		}
-		kept, err := l.keep(item)
-		if err != nil {
-			return err
-		}
-		list.Items = append(list.Items, kept.(runtime.Object))
-		return nil
 	}), o)
-	if err != nil || !read {
+	if err != nil || list == nil {
 		return rest, err
 	}
 	head, err := meta.ListAccessor(rest)
@@ -130,10 +140,14 @@ func (l lister) ListWithContext(ctx context.Context, o metav1.ListOptions) (runt
 
 type itemsKey struct{}
 
-// withItems returns a context for the request of a list whose items are handed to each, which
-// decodes one.
-func withItems(ctx context.Context, each func(*json.Decoder) error) context.Context {
-	return context.WithValue(ctx, itemsKey{}, each)
+// each decodes one item of a list.
+type each func(*json.Decoder) error
+
+// withItems returns a context for the request of a list whose items are handed to what begin
+// returns. It is called for every answer: client-go makes a request again whose answer was cut
+// off, and what came of that one does not count.
+func withItems(ctx context.Context, begin func() each) context.Context {
+	return context.WithValue(ctx, itemsKey{}, begin)
 }
 
 // itemByItem hands the items of a list to whoever asks for them in the context of the
@@ -142,12 +156,12 @@ type itemByItem struct{ http.RoundTripper }
 
 func (t itemByItem) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.RoundTripper.RoundTrip(r)
-	each, asked := r.Context().Value(itemsKey{}).(func(*json.Decoder) error)
+	begin, asked := r.Context().Value(itemsKey{}).(func() each)
 	if err != nil || !asked || resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
 		return resp, err
 	}
 	defer func() { _ = resp.Body.Close() }() // it was read to its end, or is of no use
-	rest, err := eachItem(resp.Body, each)
+	rest, err := eachItem(resp.Body, begin())
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", r.URL.Path, err)
 	}
@@ -156,13 +170,14 @@ func (t itemByItem) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // eachItem reads an object and has each item of its field items decoded. It returns the
-// object without these.
-func eachItem(body io.Reader, each func(*json.Decoder) error) ([]byte, error) {
+// object without these. To have read less than a whole list is an error: what is missing would
+// seem to be deleted.
+func eachItem(body io.Reader, decode each) ([]byte, error) {
 	d := json.NewDecoder(body)
 	if err := begins(d, '{'); err != nil {
 		return nil, err
 	}
-	rest := map[string]json.RawMessage{}
+	rest, found := map[string]json.RawMessage{}, false
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
@@ -179,8 +194,9 @@ func eachItem(body io.Reader, each func(*json.Decoder) error) ([]byte, error) {
 		if err := begins(d, '['); err != nil {
 			return nil, err
 		}
+		found = true
 		for d.More() {
-			if err := each(d); err != nil {
+			if err := decode(d); err != nil {
 				return nil, err
 			}
 		}
@@ -191,6 +207,15 @@ func eachItem(body io.Reader, each func(*json.Decoder) error) ([]byte, error) {
 	// A list that was cut off has no end.
 	if _, err := d.Token(); err != nil {
 		return nil, err
+	}
+	// At the end the transport says whether it has come whole.
+	switch _, err := d.Token(); {
+	case err == nil:
+		return nil, errors.New("something follows the list")
+	case !errors.Is(err, io.EOF):
+		return nil, err
+	case !found:
+		return nil, errors.New("there are no items")
 	}
 	return json.Marshal(rest)
 }

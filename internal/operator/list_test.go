@@ -4,17 +4,29 @@
 package operator
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/controller"
@@ -45,6 +57,8 @@ func TestItemsOfAListAreReadOneByOne(t *testing.T) {
 		"a list that was cut in an item": {reason: "objects would seem to be gone", body: list[:100], fails: "unexpected EOF"},
 		"a list that was cut at its end": {reason: "objects would seem to be gone", body: list[:strings.Index(list, "]")+1], fails: "EOF"},
 		"items that are none":            {reason: "it is no list", body: `{"items": {}}`, fails: "there is { where [ begins"},
+		"no list":                        {reason: "all objects would seem to be gone", body: `{"kind": "Status", "status": "Success"}`, fails: "there are no items"},
+		"a list and more":                {reason: "it is not what was sent", body: list + list, fails: "something follows"},
 		"no object":                      {reason: "it is no list", body: `[]`, fails: "there is [ where { begins"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -62,11 +76,13 @@ func TestItemsOfAListAreReadOneByOne(t *testing.T) {
 			var items []string
 			ctx := t.Context()
 			if !tt.ignore {
-				ctx = withItems(ctx, func(d *json.Decoder) error {
-					var o metav1.PartialObjectMetadata
-					err := d.Decode(&o)
-					items = append(items, o.Name)
-					return err
+				ctx = withItems(ctx, func() each {
+					return func(d *json.Decoder) error {
+						var o metav1.PartialObjectMetadata
+						err := d.Decode(&o)
+						items = append(items, o.Name)
+						return err
+					}
 				})
 			}
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
@@ -153,5 +169,72 @@ func TestCacheHoldsWhatIsListed(t *testing.T) {
 		if diff := cmp.Diff(want, &found.Items[0]); diff != "" {
 			t.Errorf("the cache has another purchase (-want +got):\n%s", diff)
 		}
+	}
+}
+
+// cutOff is an API server whose first answer is cut off.
+type cutOff struct {
+	t        *testing.T
+	answers  []string
+	requests int
+}
+
+func (c *cutOff) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.UserAgent() == "" {
+		c.t.Error("the API server is not told who asks")
+	}
+	body := io.Reader(strings.NewReader(c.answers[c.requests]))
+	if c.requests++; c.requests == 1 {
+		body = io.MultiReader(body, iotest.ErrReader(&net.OpError{Op: "read", Err: syscall.ECONNRESET}))
+	}
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(body), Request: r}, nil
+}
+
+// client-go makes a request again whose answer was cut off. What came of the first answer is
+// of another time: an object that was deleted since would stay in the cache for good.
+func TestListThatIsReadAgainBeginsAnew(t *testing.T) {
+	const (
+		head = `{"kind": "RegfishOrderList", "apiVersion": "certmanager.regfish.com/v1alpha1", "metadata": {"resourceVersion": "7"}, "items": [`
+		item = `{"metadata": {"namespace": "shop", "name": %q}}`
+	)
+	server := &cutOff{t: t, answers: []string{head + fmt.Sprintf(item, "gone") + ",", head + fmt.Sprintf(item, "there") + "]}"}}
+	config := &rest.Config{Host: "http://localhost", WrapTransport: func(http.RoundTripper) http.RoundTripper { return server }}
+	options := cache.Options{DefaultTransform: cache.TransformStripManagedFields()}
+	if err := lists(&options, config); err != nil {
+		t.Fatal(err)
+	}
+	c, err := apiutil.RESTClientForGVK(v1alpha1.GroupVersion.WithKind("RegfishOrder"), false, false, config, serializer.NewCodecFactory(Scheme()), options.HTTPClient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := lister{&toolscache.ListWatch{ListWithContextFunc: func(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
+		var list v1alpha1.RegfishOrderList
+		return &list, c.Get().Resource("regfishorders").Do(ctx).Into(&list)
+	}}, reflect.TypeFor[v1alpha1.RegfishOrder](), options.DefaultTransform}
+	found, err := l.ListWithContext(t.Context(), metav1.ListOptions{})
+	if err != nil || server.requests != 2 {
+		t.Fatalf("%d requests, %v", server.requests, err)
+	}
+	var names []string
+	if err := meta.EachListItem(found, func(o runtime.Object) error {
+		names = append(names, o.(*v1alpha1.RegfishOrder).Name)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"there"}, names); diff != "" {
+		t.Errorf("listed (-want +got):\n%s", diff)
+	}
+}
+
+// Without credentials and a name of its own client-go uses the client of the whole process,
+// which is not to be changed.
+func TestListsHaveAClientOfTheirOwn(t *testing.T) {
+	var options cache.Options
+	if err := lists(&options, &rest.Config{Host: "http://localhost"}); err != nil {
+		t.Fatal(err)
+	}
+	if options.HTTPClient == http.DefaultClient || http.DefaultClient.Transport != nil {
+		t.Errorf("the client of the process has the transport %T", http.DefaultClient.Transport)
 	}
 }
