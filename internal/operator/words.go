@@ -18,7 +18,8 @@ import (
 // its own of every name, reason and sentence, and ten thousand orders say much the same. So
 // are maps of labels, and the signing requests that a request and its purchase both have.
 // There are always as many as have room, and one that comes takes the place of another: what
-// is forgotten is only kept twice.
+// is forgotten is only kept twice. What is long is not kept: nobody counts what objects that
+// were deleted long ago have left here.
 type words struct {
 	seed   maphash.Seed
 	mu     sync.Mutex
@@ -27,10 +28,17 @@ type words struct {
 	texts  [1 << 15][]byte
 }
 
+// longest is how many bytes a text, or all labels, may have that are shared. A signing request
+// with an RSA key of 4096 bits and fifty names has fewer.
+const longest = 4 << 10
+
 func newWords() *words { return &words{seed: maphash.MakeSeed()} }
 
 // one returns the string that is kept for s.
 func (k *words) one(s string) string {
+	if len(s) > longest {
+		return s
+	}
 	slot := &k.kept[maphash.String(k.seed, s)%uint64(len(k.kept))]
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -42,6 +50,9 @@ func (k *words) one(s string) string {
 
 // text returns the bytes that are kept for b.
 func (k *words) text(b []byte) []byte {
+	if len(b) > longest {
+		return slices.Clip(b)
+	}
 	slot := &k.texts[maphash.Bytes(k.seed, b)%uint64(len(k.texts))]
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -54,7 +65,9 @@ func (k *words) text(b []byte) []byte {
 // label returns the map that is kept for m, of strings by strings.
 func (k *words) label(m reflect.Value) reflect.Value {
 	var sum uint64
+	size := 0
 	for iter := m.MapRange(); iter.Next(); {
+		size += iter.Key().Len() + iter.Value().Len()
 		sum += maphash.Comparable(k.seed, [2]string{iter.Key().String(), iter.Value().String()})
 	}
 	slot := &k.labels[sum%uint64(len(k.labels))]
@@ -68,9 +81,11 @@ func (k *words) label(m reflect.Value) reflect.Value {
 	for iter := m.MapRange(); iter.Next(); {
 		shared.SetMapIndex(reflect.ValueOf(k.one(iter.Key().String())).Convert(m.Type().Key()), reflect.ValueOf(k.one(iter.Value().String())).Convert(m.Type().Elem()))
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	*slot = shared
+	if size <= longest {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		*slot = shared
+	}
 	return shared
 }
 

@@ -4,8 +4,10 @@
 package operator
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -73,6 +75,17 @@ func TestObjectsShareWhatTheySay(t *testing.T) {
 	other.Labels["team"], other.Spec.Request = "search", []byte("another")
 	if seen(other); other.Labels["team"] != "search" || string(other.Spec.Request) != "another" || a.Labels["team"] != "payments" || string(b.Spec.Request) != "csr" {
 		t.Errorf("labels %v and %v, requests %q and %q", other.Labels, a.Labels, other.Spec.Request, b.Spec.Request)
+	}
+	// What is long would stay when its object has gone, as often as somebody makes one.
+	long := func() *v1alpha1.RegfishPurchase {
+		p := decoded()
+		p.Spec.Reason, p.Spec.Request = strings.Repeat("x", longest+1), bytes.Repeat([]byte("x"), longest+1)
+		p.Annotations = map[string]string{"why": p.Spec.Reason}
+		return seen(p)
+	}
+	if a, b := long(), long(); unsafe.StringData(a.Spec.Reason) == unsafe.StringData(b.Spec.Reason) || unsafe.SliceData(a.Spec.Request) == unsafe.SliceData(b.Spec.Request) ||
+		reflect.ValueOf(a.Annotations).Pointer() == reflect.ValueOf(b.Annotations).Pointer() {
+		t.Error("what is long is kept for others")
 	}
 	// A tombstone holds what the cache has shown already.
 	old := decoded()
