@@ -17,10 +17,11 @@ import (
 
 const day = 24 * time.Hour
 
-// handover is how long it may take until another process takes over. What was put off until
-// less than that before this process came is told again: the process before may not have
-// lived to tell it, and nobody would be told for a day.
-const handover = 5 * time.Minute
+// handover is how long it may take until another process takes over: Kubernetes replaces a
+// pod whose node is lost after about six minutes. What was put off until less than that before
+// this process came is told again: the process before may not have lived to tell it, and
+// nobody would be told for a day.
+const handover = 10 * time.Minute
 
 // patience is for how long nobody is told of a wait.
 func (r *Reconciler) patience(automatic bool) time.Duration {
