@@ -142,33 +142,37 @@ func TestCacheHoldsWhatIsListed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := start(t, Options{REST: e.Config, LedgerNamespace: e.Namespace}, &v1alpha1.RegfishOrder{}, &v1alpha1.RegfishPurchase{})
-	for _, by := range []client.MatchingFields{
-		{controller.OrdersByIssuer: w.Issuer.String()}, {controller.OrdersQueued: w.Issuer.String()}, {controller.OrdersByPurchase: p.Name},
-	} {
-		var found v1alpha1.RegfishOrderList
-		if err := c.List(t.Context(), &found, by); err != nil || len(found.Items) != 1 {
-			t.Fatalf("%v: found %d orders, %v", by, len(found.Items), err)
-		}
-		want := o.DeepCopy()
-		want.ManagedFields, want.TypeMeta = nil, found.Items[0].TypeMeta
-		if diff := cmp.Diff(want, &found.Items[0]); diff != "" {
-			t.Errorf("the cache has another order (-want +got):\n%s", diff)
-		}
-	}
-	for _, by := range []client.MatchingFields{
-		{purchase.FieldNamesHash: p.Spec.NamesHash}, {purchase.FieldNamespace: e.Namespace}, {purchase.FieldCertificateName: "www"},
-		{controller.PurchasesByIssuer: w.Issuer.String()}, {controller.PurchasesByRecord: "_a.example.com."},
-	} {
-		var found v1alpha1.RegfishPurchaseList
-		if err := c.List(t.Context(), &found, client.InNamespace(e.Namespace), by); err != nil || len(found.Items) != 1 {
-			t.Fatalf("%v: found %d purchases, %v", by, len(found.Items), err)
-		}
-		want := p.DeepCopy()
-		want.ManagedFields, want.TypeMeta = nil, found.Items[0].TypeMeta
-		if diff := cmp.Diff(want, &found.Items[0]); diff != "" {
-			t.Errorf("the cache has another purchase (-want +got):\n%s", diff)
-		}
+	for name, namespaces := range map[string][]string{"all namespaces": nil, "some namespaces": {e.Namespace, "default"}} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, Options{REST: e.Config, LedgerNamespace: e.Namespace, Namespaces: namespaces}, &v1alpha1.RegfishOrder{}, &v1alpha1.RegfishPurchase{})
+			for _, by := range []client.MatchingFields{
+				{controller.OrdersByIssuer: w.Issuer.String()}, {controller.OrdersQueued: w.Issuer.String()}, {controller.OrdersByPurchase: p.Name},
+			} {
+				var found v1alpha1.RegfishOrderList
+				if err := c.List(t.Context(), &found, by); err != nil || len(found.Items) != 1 {
+					t.Fatalf("%v: found %d orders, %v", by, len(found.Items), err)
+				}
+				want := o.DeepCopy()
+				want.ManagedFields, want.TypeMeta = nil, found.Items[0].TypeMeta
+				if diff := cmp.Diff(want, &found.Items[0]); diff != "" {
+					t.Errorf("the cache has another order (-want +got):\n%s", diff)
+				}
+			}
+			for _, by := range []client.MatchingFields{
+				{purchase.FieldNamesHash: p.Spec.NamesHash}, {purchase.FieldNamespace: e.Namespace}, {purchase.FieldCertificateName: "www"},
+				{controller.PurchasesByIssuer: w.Issuer.String()}, {controller.PurchasesByRecord: "_a.example.com."},
+			} {
+				var found v1alpha1.RegfishPurchaseList
+				if err := c.List(t.Context(), &found, client.InNamespace(e.Namespace), by); err != nil || len(found.Items) != 1 {
+					t.Fatalf("%v: found %d purchases, %v", by, len(found.Items), err)
+				}
+				want := p.DeepCopy()
+				want.ManagedFields, want.TypeMeta = nil, found.Items[0].TypeMeta
+				if diff := cmp.Diff(want, &found.Items[0]); diff != "" {
+					t.Errorf("the cache has another purchase (-want +got):\n%s", diff)
+				}
+			}
+		})
 	}
 }
 
