@@ -100,7 +100,7 @@ const (
 // decide at that time is asked at once, so that one decision can cover it.
 func Plan(f Facts) Decision {
 	rules := []func(Facts) (Decision, bool){
-		sameKey, overrideRefused, otherCluster, unreadableRecord, oneOrderAtATime, waitForLineage, endpointChanged, bounds, issuerReady, readable, reissue, early, override, limit, unclaimed,
+		sameKey, unheardForKey, overrideRefused, otherCluster, unreadableRecord, oneOrderAtATime, waitForLineage, endpointChanged, bounds, issuerReady, readable, reissue, early, override, limit, unclaimed,
 	}
 	var holds []Decision
 	next := f.pay()
@@ -249,7 +249,7 @@ func sameOrder(p *v1alpha1.RegfishPurchase, w Want) bool {
 func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 	last := lastAttempt(p)
 	pause := backOff(len(p.Spec.Attempts))
-	if _, all := unheardOf(p); all >= maxSilent {
+	if all, _ := f.unheardForKey(); all >= maxSilent {
 		pause = apart
 	}
 	for _, rule := range []func(Facts) (Decision, bool){unreadableRecord, endpointChanged, issuerReady} {
@@ -279,6 +279,40 @@ func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 		}
 	}
 	return Decision{Step: StepRetry, Purchase: p, Reason: v1alpha1.ReasonPlacing, Message: fmt.Sprintf("attempt %d placed no order, so the next one is made.", last.Number)}
+}
+
+// unheardForKey counts the attempts whose outcome was unknown of all purchases that placed
+// nothing of what is ordered for this key, and returns the purchase that was tried last.
+func (f Facts) unheardForKey() (all int, last *v1alpha1.RegfishPurchase) {
+	for _, p := range f.own() {
+		if p.Spec.CertificateID != "" || lastAttempt(p) == nil || !serves(p, f.Want) || !sameOrder(p, f.Want) {
+			continue
+		}
+		_, of := unheardOf(p)
+		if all += of; last == nil || lastAttempt(p).Time.After(lastAttempt(last).Time.Time) {
+			last = p
+		}
+	}
+	return all, last
+}
+
+// unheardForKey keeps orders for one key apart of which nothing was heard, also where a
+// request with another key has bought for the names since: what was tried before is not tried
+// again then, and a new purchase would follow at once.
+func unheardForKey(f Facts) (Decision, bool) {
+	all, p := f.unheardForKey()
+	if all < maxSilent {
+		return Decision{}, false
+	}
+	last := lastAttempt(p)
+	wait := f.left(endOf(last), apart)
+	if wait <= 0 || last.ReleaseTime != nil {
+		return Decision{}, false
+	}
+	return Decision{
+		Step: StepQueue, Purchase: p, Reason: reasonOf(last), LookAgain: wait,
+		Message: fmt.Sprintf("%s; the next one follows at %s.", nothingPlaced(last), utc(f.Now.Add(wait))),
+	}, true
 }
 
 // backOff is the pause after so many tries that came to nothing.

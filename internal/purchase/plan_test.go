@@ -385,6 +385,21 @@ func TestPlan(t *testing.T) {
 			purchases: one(withSKU("SecureSite"), unfound(2*time.Hour), unfound(time.Hour)),
 			want:      buys,
 		},
+		"keeps the third order for a key apart although a request with another key bought in between": {
+			reason:    "the first purchase is not tried again, and a new one would follow at once",
+			purchases: append(one(unfound(2*time.Hour), failedAtRegfish(time.Hour), succeeded(2)), record(t, 2, forKey(t, keyB), forRequest("r9"), inNamespace("blog"), placed("C2", time.Minute), issuedFor(monthAgo, inHalfAYear))),
+			want:      verdict{Step: StepQueue, Purchase: 1, Reason: v1alpha1.ReasonVendorUnavailable, LookAgain: 5 * time.Hour},
+		},
+		"places the third order for a key six hours later": {
+			reason:    "what was made late would have shown by then",
+			purchases: append(one(unfound(8*time.Hour), failedAtRegfish(6*time.Hour), succeeded(2)), record(t, 2, forKey(t, keyB), forRequest("r9"), inNamespace("blog"), placed("C2", time.Minute), issuedFor(monthAgo, inHalfAYear))),
+			want:      buys,
+		},
+		"keeps the third order for a key apart whose second had a purchase of its own": {
+			reason:    "two are two",
+			purchases: append(one(unfound(2*time.Hour), succeeded(2)), record(t, 2, failedAtRegfish(time.Hour))),
+			want:      verdict{Step: StepQueue, Purchase: 2, Reason: v1alpha1.ReasonVendorUnavailable, LookAgain: 5 * time.Hour},
+		},
 		"waits for a live request whose attempts are as many as are made without asking": {
 			reason:    "a person decides on that one first",
 			purchases: one(forKey(t, keyB), unfound(2*time.Hour), unfound(time.Hour)),
