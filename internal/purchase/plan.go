@@ -285,7 +285,9 @@ func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 // nothing of what is ordered for this key, and returns the purchase that was tried last.
 func (f Facts) unheardForKey() (all int, last *v1alpha1.RegfishPurchase) {
 	for _, p := range f.own() {
-		if p.Spec.CertificateID != "" || lastAttempt(p) == nil || !serves(p, f.Want) || !sameOrder(p, f.Want) {
+		// What is under way is followed, and a person has given others up.
+		ph := phaseOf(p)
+		if (ph != phaseRefused && ph != phaseUnplaced) || lastAttempt(p) == nil || !serves(p, f.Want) || !sameOrder(p, f.Want) {
 			continue
 		}
 		_, of := unheardOf(p)
