@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,6 +40,9 @@ func signed(host string, key crypto.Signer) ([]byte, error) {
 
 // newKey makes a key.
 func newKey() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
+
+// waiting begins the names of requests whose orders nobody validates.
+const waiting = "waiting"
 
 // hostOf is the domain that a request of that name is for.
 func hostOf(name string) string { return name + "-example.com" }
@@ -194,7 +198,8 @@ func (d *diary) count(step string) int {
 }
 
 // observe writes the diary until the rig ends, and stands in for DNS automation: it reads
-// nothing but the status of orders, and puts the records there into the vendor's DNS.
+// nothing but the status of orders, and puts the records there into the vendor's DNS, but
+// for those that are to go on waiting.
 func (r *rig) observe(ctx context.Context) *diary {
 	d := &diary{at: map[string]map[string]time.Time{}}
 	ctx, stop := context.WithCancel(ctx)
@@ -214,7 +219,7 @@ func (r *rig) observe(ctx context.Context) *diary {
 		}},
 		{&v1alpha1.RegfishOrderList{}, func(o client.Object) {
 			order := o.(*v1alpha1.RegfishOrder)
-			if order.Status.DCV == nil || len(order.Status.DCV.Records) == 0 || !d.note("record", order.Name) {
+			if order.Status.DCV == nil || len(order.Status.DCV.Records) == 0 || strings.HasPrefix(order.Name, waiting) || !d.note("record", order.Name) {
 				return
 			}
 			record := order.Status.DCV.Records[0]

@@ -90,7 +90,7 @@ func (b *bench) populate(ctx context.Context, r *rig, n int) error {
 		return err
 	}
 	if err := each(n, func(i int) error {
-		name := fmt.Sprintf("waiting%d", i)
+		name := fmt.Sprintf("%s%d", waiting, i)
 		cr, _, err := r.ask(ctx, name, key)
 		if err != nil {
 			return err
@@ -114,14 +114,14 @@ func (b *bench) populate(ctx context.Context, r *rig, n int) error {
 	if err := r.client.List(ctx, &orders, client.InNamespace(tenant)); err != nil {
 		return err
 	}
-	waiting := 0
+	found := 0
 	for _, o := range orders.Items {
 		if o.Status.State == v1alpha1.StateValidating && o.Status.DCV != nil && len(o.Status.DCV.Records) > 0 {
-			waiting++
+			found++
 		}
 	}
-	if waiting != n {
-		return fmt.Errorf("of %d orders %d wait for a record, and not %d", len(orders.Items), waiting, n)
+	if found != n {
+		return fmt.Errorf("of %d orders %d wait for a record, and not %d", len(orders.Items), found, n)
 	}
 	fmt.Printf("  all wait for their records after %.0f s\n", time.Since(began).Seconds())
 	return rep.stop(ctx)
