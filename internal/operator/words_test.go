@@ -19,7 +19,7 @@ import (
 
 const purchaseText = `{
 	"metadata": {"namespace": "regfish-issuer", "name": "a-1", "labels": {"team": "payments"}, "creationTimestamp": "2026-11-29T20:46:52Z"},
-	"spec": {"endpoint": "https://api.regfish.com", "dnsNames": ["a.example.com"], "request": "Y3Ny", "attempts": [{"number": 1, "requestUID": "u", "outcome": {"result": "Accepted"}}]},
+	"spec": {"endpoint": "https://api.regfish.com", "dnsNames": ["a.example.com", "b.example.com", "c.example.com"], "request": "Y3Ny", "attempts": [{"number": 1, "requestUID": "u", "outcome": {"result": "Accepted"}}]},
 	"status": {"state": "Issued", "conditions": [{"type": "Held", "status": "False", "reason": "NotHeld", "message": "nobody has to decide.", "lastTransitionTime": "2026-11-29T20:46:52Z"}]}
 }`
 
@@ -63,6 +63,9 @@ func TestObjectsShareWhatTheySay(t *testing.T) {
 	}
 	if unsafe.SliceData(a.Spec.Request) != unsafe.SliceData(b.Spec.Request) {
 		t.Error("the signing request is kept twice")
+	}
+	if p := decoded(); cap(p.Spec.DNSNames) == len(p.Spec.DNSNames) {
+		t.Fatal("there is no room in what is decoded")
 	}
 	for what, room := range map[string]int{
 		"attempts": cap(a.Spec.Attempts) - len(a.Spec.Attempts), "conditions": cap(a.Status.Conditions) - len(a.Status.Conditions), "names": cap(a.Spec.DNSNames) - len(a.Spec.DNSNames),
