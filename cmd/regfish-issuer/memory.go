@@ -29,23 +29,22 @@ func keepHeapSmall(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	live, percent, begun := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}, 100, time.Now()
-	for tick := time.NewTicker(250 * time.Millisecond); ; {
+	live, percent := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}, 100
+	started, tick := time.After(settled), time.NewTicker(250*time.Millisecond)
+	defer tick.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-			tick.Stop()
 			return
+		case <-started:
+			debug.FreeOSMemory()
+			tick.Reset(10 * time.Second)
 		case <-tick.C:
 		}
 		metrics.Read(live)
 		if p := gcPercent(live[0].Value.Uint64()); p < percent*9/10 || p > percent*11/10 {
 			debug.SetGCPercent(p)
 			percent = p
-		}
-		if !begun.IsZero() && time.Since(begun) > settled {
-			begun = time.Time{}
-			debug.FreeOSMemory()
-			tick.Reset(10 * time.Second)
 		}
 	}
 }

@@ -374,12 +374,10 @@ func (p *Poller) list(ctx context.Context, c *Client, s Source, due []*entry, no
 		for _, e := range byID {
 			switch {
 			case shown[e]:
-			case kind == regfish.KindUnauthorized, kind == regfish.KindForbidden:
-				// Somebody has to act, and all wait for that.
+			case kind == regfish.KindUnauthorized, kind == regfish.KindForbidden, kind == regfish.KindNotNow:
+				// Somebody has to act, and all wait for that; or nothing was sent, which is no
+				// answer to any of them.
 				p.tell(ctx, e, Answer{Err: err}, now)
-			case kind == regfish.KindNotNow:
-				// It was not sent, so that it is not to be spared.
-				p.postpone(e, now.Add(max(p.Every, regfish.RetryAfter(err))))
 			default:
 				p.postpone(e, now.Add(max(notAgain, regfish.RetryAfter(err))))
 			}

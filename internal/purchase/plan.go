@@ -100,7 +100,7 @@ const (
 // decide at that time is asked at once, so that one decision can cover it.
 func Plan(f Facts) Decision {
 	rules := []func(Facts) (Decision, bool){
-		sameKey, unheardForKey, overrideRefused, otherCluster, unreadableRecord, oneOrderAtATime, waitForLineage, endpointChanged, bounds, issuerReady, readable, reissue, early, override, limit, unclaimed,
+		sameKey, keptApart, overrideRefused, otherCluster, unreadableRecord, oneOrderAtATime, waitForLineage, endpointChanged, bounds, issuerReady, readable, reissue, early, override, limit, unclaimed,
 	}
 	var holds []Decision
 	next := f.pay()
@@ -265,10 +265,7 @@ func retry(f Facts, p *v1alpha1.RegfishPurchase) Decision {
 		wait = max(wait, f.left(asked.Time.Time, asked.RetryAfter.Sub(asked.Time.Time)))
 	}
 	if wait > 0 && last.ReleaseTime == nil {
-		return Decision{
-			Step: StepQueue, Purchase: p, Reason: reasonOf(last), LookAgain: wait,
-			Message: fmt.Sprintf("%s; the next one follows at %s.", nothingPlaced(last), utc(f.Now.Add(wait))),
-		}
+		return f.afterLast(p, wait)
 	}
 	for _, rule := range []func(Facts) (Decision, bool){oneOrderAtATime, waitForPlaced, limit, unclaimed} {
 		if d, ok := rule(f); ok {
@@ -298,10 +295,10 @@ func (f Facts) unheardForKey() (all int, last *v1alpha1.RegfishPurchase) {
 	return all, last
 }
 
-// unheardForKey keeps orders for one key apart of which nothing was heard, also where a
-// request with another key has bought for the names since: what was tried before is not tried
-// again then, and a new purchase would follow at once.
-func unheardForKey(f Facts) (Decision, bool) {
+// keptApart keeps orders for one key apart of which nothing was heard, also where a request
+// with another key has bought for the names since: what was tried before is not tried again
+// then, and a new purchase would follow at once.
+func keptApart(f Facts) (Decision, bool) {
 	all, p := f.unheardForKey()
 	if all < maxSilent {
 		return Decision{}, false
@@ -311,10 +308,16 @@ func unheardForKey(f Facts) (Decision, bool) {
 	if wait <= 0 || last.ReleaseTime != nil {
 		return Decision{}, false
 	}
+	return f.afterLast(p, wait), true
+}
+
+// afterLast waits before another attempt follows the last one of p.
+func (f Facts) afterLast(p *v1alpha1.RegfishPurchase, wait time.Duration) Decision {
+	last := lastAttempt(p)
 	return Decision{
 		Step: StepQueue, Purchase: p, Reason: reasonOf(last), LookAgain: wait,
 		Message: fmt.Sprintf("%s; the next one follows at %s.", nothingPlaced(last), utc(f.Now.Add(wait))),
-	}, true
+	}
 }
 
 // backOff is the pause after so many tries that came to nothing.

@@ -711,11 +711,12 @@ func (s *Spender) untilDurable(ctx context.Context, p *v1alpha1.RegfishPurchase,
 // rewrite changes the record of p, as it is or as the API server has it, and p to what was
 // written.
 func (s *Spender) rewrite(ctx context.Context, p *v1alpha1.RegfishPurchase, read bool, change func(live *v1alpha1.RegfishPurchase) error) error {
-	live := *p.DeepCopy()
+	var live v1alpha1.RegfishPurchase
 	var err error
 	if read {
-		live = v1alpha1.RegfishPurchase{}
 		err = s.Live.Get(ctx, client.ObjectKeyFromObject(p), &live)
+	} else {
+		p.DeepCopyInto(&live)
 	}
 	gone := apierrors.IsNotFound(err)
 	switch {

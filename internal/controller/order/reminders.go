@@ -23,9 +23,9 @@ const day = 24 * time.Hour
 // nobody would be told for a day.
 const handover = 10 * time.Minute
 
-// patience is for how long nobody is told of a wait.
-func (r *Reconciler) patience(automatic bool) time.Duration {
-	if automatic {
+// patience is for how long nobody is told of a wait, because automation may end it.
+func (r *Reconciler) patience(reason string) time.Duration {
+	if reason == v1alpha1.ReasonAwaitingDNS {
 		return r.DNSPatience
 	}
 	return 0
@@ -46,7 +46,7 @@ func (r *Reconciler) remind(o *v1alpha1.RegfishOrder, cr *cmapi.CertificateReque
 		if !known {
 			// It was told by an earlier process, or put off. Whole days after the wait was told
 			// of first keep many restarts from making many events.
-			first := r.patience(a.automatic)
+			first := r.patience(a.reason)
 			next = c.LastTransitionTime.Add(first)
 			if waited := now.Sub(next); waited >= handover || (waited >= 0 && first == 0) {
 				next = now.Add(day - waited%day)

@@ -71,18 +71,16 @@ var announced = []struct {
 	reason  string
 	warning bool
 	wait    bool
-	// automatic says that automation may end the wait.
-	automatic bool
 }{
-	{v1alpha1.ConditionPlaced, metav1.ConditionTrue, "", false, false, false},
-	{v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonSlotAfterExpiry, true, true, false},
-	{v1alpha1.ConditionHeld, metav1.ConditionTrue, "", true, true, false},
-	{v1alpha1.ConditionActionRequired, metav1.ConditionTrue, "", true, true, false},
-	{v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonCompleted, false, false, false},
-	{v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingDNS, true, true, true},
-	{v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingEmail, true, true, false},
-	{v1alpha1.ConditionIssued, metav1.ConditionTrue, "", false, false, false},
-	{v1alpha1.ConditionIssued, metav1.ConditionFalse, "", true, false, false},
+	{v1alpha1.ConditionPlaced, metav1.ConditionTrue, "", false, false},
+	{v1alpha1.ConditionPlaced, metav1.ConditionFalse, v1alpha1.ReasonSlotAfterExpiry, true, true},
+	{v1alpha1.ConditionHeld, metav1.ConditionTrue, "", true, true},
+	{v1alpha1.ConditionActionRequired, metav1.ConditionTrue, "", true, true},
+	{v1alpha1.ConditionActionRequired, metav1.ConditionFalse, v1alpha1.ReasonCompleted, false, false},
+	{v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingDNS, true, true},
+	{v1alpha1.ConditionValidationPublished, metav1.ConditionFalse, v1alpha1.ReasonAwaitingEmail, true, true},
+	{v1alpha1.ConditionIssued, metav1.ConditionTrue, "", false, false},
+	{v1alpha1.ConditionIssued, metav1.ConditionFalse, "", true, false},
 }
 
 // announce makes the events of what changed: one for each transition, none for a
@@ -98,7 +96,7 @@ func (r *Reconciler) announce(ctx context.Context, before, after *v1alpha1.Regfi
 		}
 		r.measure(after, cr, now)
 		log.FromContext(ctx).Info("order changed", "condition", a.kind, "status", now.Status, "reason", now.Reason, "message", now.Message)
-		first, name := r.patience(a.automatic), client.ObjectKeyFromObject(after)
+		first, name := r.patience(a.reason), client.ObjectKeyFromObject(after)
 		if first > 0 {
 			r.reminders.set(name, after.UID, a.kind, r.Clock.Now().Add(first))
 			continue
