@@ -32,7 +32,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
@@ -192,7 +191,7 @@ func newManager(ctx context.Context, o Options, identity string) (ctrl.Manager, 
 		// whom the API server lets get /metrics.
 		Metrics: server.Options{
 			BindAddress: o.MetricsAddress, SecureServing: true, CertDir: o.MetricsCertDir,
-			FilterProvider: filters.WithAuthenticationAndAuthorization,
+			FilterProvider: access,
 		},
 		HealthProbeBindAddress:        o.ProbeAddress,
 		GracefulShutdownTimeout:       &patience,
