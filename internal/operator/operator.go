@@ -152,6 +152,10 @@ func Scheme() *kruntime.Scheme {
 // Run runs the controller until ctx ends or the lease is lost, and does not return
 // before every order in flight is recorded.
 func Run(ctx context.Context, o Options) error {
+	// To pack lists, and each event of a watch, takes the API server and this process longer
+	// than to send them as they are.
+	o.REST = rest.CopyConfig(o.REST)
+	o.REST.DisableCompression = true
 	identity := identity()
 	mgr, err := newManager(ctx, o, identity)
 	if err != nil {

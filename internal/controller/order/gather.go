@@ -36,7 +36,8 @@ func (r *Reconciler) gather(ctx context.Context, o *v1alpha1.RegfishOrder) (*inp
 		return nil, nil
 	}
 	in := &input{order: o, request: &cmapi.CertificateRequest{}}
-	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(o), in.request); err != nil {
+	// It is the cache's: whoever changes it copies it.
+	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(o), in.request, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, client.IgnoreNotFound(err)
 	}
 	if in.request.UID != o.Spec.RequestRef.UID || in.request.Spec.IssuerRef.Group != v1alpha1.Group || !purchase.ToServe(in.request) {
@@ -100,7 +101,7 @@ func (r *Reconciler) queue(ctx context.Context, in *input) error {
 // since, and that it was denied, which can happen after it was approved. It reports whether there is nothing more to do.
 func (r *Reconciler) finish(ctx context.Context, o *v1alpha1.RegfishOrder) (bool, error) {
 	var cr cmapi.CertificateRequest
-	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(o), &cr); err != nil {
+	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(o), &cr, client.UnsafeDisableDeepCopy); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
 	before := o.DeepCopy()
@@ -112,11 +113,12 @@ func (r *Reconciler) finish(ctx context.Context, o *v1alpha1.RegfishOrder) (bool
 			return true, nil
 		}
 		// The cache keeps no certificates.
-		if err := r.Spender.Live.Get(ctx, client.ObjectKeyFromObject(o), &cr); err != nil {
+		var live cmapi.CertificateRequest
+		if err := r.Spender.Live.Get(ctx, client.ObjectKeyFromObject(o), &live); err != nil {
 			return true, client.IgnoreNotFound(err)
 		}
-		leaf, err := pki.ParseLeaf(cr.Status.Certificate)
-		if err != nil || cr.UID != o.Spec.RequestRef.UID {
+		leaf, err := pki.ParseLeaf(live.Status.Certificate)
+		if err != nil || live.UID != o.Spec.RequestRef.UID {
 			return true, nil //nolint:nilerr // a certificate that is not ours to judge any more
 		}
 		o.Status = purchase.Handed(before.Status, *done(leaf))

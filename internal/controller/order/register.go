@@ -51,6 +51,10 @@ type behind struct{ handler.EventHandler }
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 func (b behind) Create(ctx context.Context, e event.CreateEvent, q queue) {
+	if e.IsInInitialList {
+		// All orders are looked at in any case, once the cache is filled.
+		return
+	}
 	b.EventHandler.Create(ctx, e, lower(q))
 }
 

@@ -67,3 +67,21 @@ func TestNewOrderIsWorkedOnBeforeThoseThatTheirPurchasesWoke(t *testing.T) {
 		t.Errorf("it waits with the priority %d", priority)
 	}
 }
+
+// After a start all orders are looked at; to find those of each purchase besides is work for
+// nothing.
+func TestPurchasesOfAStartWakeNoOrders(t *testing.T) {
+	q := priorityqueue.New[reconcile.Request](t.Name())
+	defer q.ShutDown()
+	h := behind{handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(o)}}
+	})}
+	for name, first := range map[string]bool{"there": true, "new": false} {
+		p := &v1alpha1.RegfishPurchase{}
+		p.Name = name
+		h.Create(t.Context(), event.CreateEvent{Object: p, IsInInitialList: first}, q)
+	}
+	if got, _ := q.Get(); got.Name != "new" || q.Len() != 0 {
+		t.Errorf("%s was woken, and %d more", got.Name, q.Len())
+	}
+}

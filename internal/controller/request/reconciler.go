@@ -68,8 +68,9 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 
 // Reconcile answers one request.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	// It is the cache's, as its order is: whoever changes them copies them.
 	var cr cmapi.CertificateRequest
-	if err := r.Client.Get(ctx, req.NamespacedName, &cr); err != nil {
+	if err := r.Client.Get(ctx, req.NamespacedName, &cr, client.UnsafeDisableDeepCopy); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	f, err := r.gather(ctx, &cr)
@@ -99,7 +100,7 @@ func (r *Reconciler) gather(ctx context.Context, cr *cmapi.CertificateRequest) (
 	}
 	_, f.problems = purchase.Preflight(cr)
 	var order v1alpha1.RegfishOrder
-	switch err := r.Client.Get(ctx, client.ObjectKeyFromObject(cr), &order); {
+	switch err := r.Client.Get(ctx, client.ObjectKeyFromObject(cr), &order, client.UnsafeDisableDeepCopy); {
 	case err == nil:
 		f.order = &order
 	case !apierrors.IsNotFound(err):
@@ -168,7 +169,8 @@ func (r *Reconciler) report(ctx context.Context, cr *cmapi.CertificateRequest, a
 	if a.reason == "" {
 		return nil
 	}
-	before := cr.DeepCopy()
+	before := cr
+	cr = cr.DeepCopy()
 	message := regfish.Sanitise(a.message, maxMessage)
 	cmutil.SetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionReady, cmmeta.ConditionFalse, a.reason, message)
 	if a.reason != cmapi.CertificateRequestReasonPending {
