@@ -157,7 +157,11 @@ func classOf(ctx context.Context) class {
 
 // call makes one call when it may be made.
 func call[T any](ctx context.Context, c *Client, op string, f func() (T, error)) (v T, err error) {
-	done, err := c.account.enter(ctx, op, classOf(ctx))
+	return callAs(ctx, c, op, classOf(ctx), f)
+}
+
+func callAs[T any](ctx context.Context, c *Client, op string, class class, f func() (T, error)) (v T, err error) {
+	done, err := c.account.enter(ctx, op, class)
 	if err != nil {
 		return v, err
 	}
@@ -181,9 +185,10 @@ func (c *Client) Certificate(ctx context.Context, id string) (regfish.Certificat
 	return call(ctx, c, "read certificate", func() (regfish.Certificate, error) { return c.vendor.Certificate(ctx, id) })
 }
 
-// Download reads a certificate with its chain.
+// Download reads a certificate with its chain, after what else is read: an order need not
+// wait until all that was issued is handed over.
 func (c *Client) Download(ctx context.Context, id string) ([]byte, error) {
-	return call(ctx, c, "download certificate", func() ([]byte, error) { return c.vendor.Download(ctx, id) })
+	return callAs(ctx, c, "download certificate", fetches, func() ([]byte, error) { return c.vendor.Download(ctx, id) })
 }
 
 // Endpoint returns the canonical endpoint.

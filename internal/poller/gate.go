@@ -53,7 +53,8 @@ type class int
 
 const (
 	orders  class = iota // an order that is about to be placed
-	reads                // what somebody waits for
+	reads                // what somebody waits for, the list before an order among it
+	fetches              // certificates: thousands may be issued at once
 	polls                // what can come later
 	classes = iota
 )
@@ -264,13 +265,11 @@ func (g *gate) wait(c class, now time.Time) time.Duration {
 	return wait
 }
 
-// scarce reports whether calls keep each other waiting, or soon will: less than half of the
-// burst is left.
-func (g *gate) scarce() bool {
+// crowded reports whether orders, or what is read before them, wait for their turn.
+func (g *gate) crowded() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.fill()
-	return g.limits.Rate > 0 && g.level-float64(g.held) < float64(g.limits.Burst)/2
+	return len(g.waiting[orders])+len(g.waiting[reads]) > 0
 }
 
 // fill brings the bucket up to date, and returns the time.

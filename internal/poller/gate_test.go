@@ -98,6 +98,39 @@ func TestOrdersComeBeforePolls(t *testing.T) {
 	})
 }
 
+// With thousands of certificates to be fetched, what an order needs to know comes next.
+func TestReadsComeBeforeCertificates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(1)
+		v.latency = 0
+		c := NewAccounts(DefaultLimits).Client(v)
+		ctx, stop := context.WithCancel(t.Context())
+		var work sync.WaitGroup
+		for range 200 {
+			work.Go(func() {
+				for ctx.Err() == nil {
+					_, _ = c.Download(ctx, "C00000")
+				}
+			})
+		}
+		pass(time.Minute)
+		for range 5 {
+			begun := time.Now()
+			if _, err := c.Products(ctx); err != nil {
+				t.Error(err)
+			}
+			if waited := time.Since(begun); waited > 200*time.Millisecond {
+				t.Errorf("what an order needs to know waited %s beside certificates", waited)
+			}
+		}
+		if n := len(v.made("download")); n < 250 {
+			t.Errorf("%d certificates were fetched in a minute", n)
+		}
+		stop()
+		work.Wait()
+	})
+}
+
 // What regfish asks for holds for all calls with the key: those that wait, and an order
 // that was promised one already. Keys of other accounts go on.
 func TestRetryAfterClosesTheAccount(t *testing.T) {

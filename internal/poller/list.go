@@ -24,10 +24,19 @@ type lists struct {
 	mu   sync.Mutex
 	next *batch        // not sent yet, nil if there is none
 	busy chan struct{} // one list at a time: whoever comes meanwhile shares the next
+
+	// Of the list before, for whoever is busy.
+	ended time.Time
+	took  time.Duration
 }
 
-// gathering is how long a list waits for more who share it, while calls are scarce.
-const gathering = 500 * time.Millisecond
+const (
+	// gathering is the longest time that a list waits for more who share it.
+	gathering = 500 * time.Millisecond
+	// respite is how many times as long as a list took the next one waits after it: an account
+	// of thousands would keep a core busy with one list after the other.
+	respite = 3
+)
 
 // batch is one list and those who read it.
 type batch struct{ readers []*reader }
@@ -72,11 +81,13 @@ func (c *Client) list(ctx context.Context, b *batch, class class) {
 	l := &c.lists[class]
 	l.busy <- struct{}{}
 	defer func() { <-l.busy }()
-	if c.account.scarce() {
+	wait := min(gathering, respite*l.took-time.Since(l.ended))
+	if c.account.crowded() {
 		// Each list takes the call of an order. With hundreds of orders at once, those that
-		// were sent a moment ago make room for others that need one.
-		<-time.After(gathering)
+		// wait for theirs make room for others that need a list.
+		wait = gathering
 	}
+	<-time.After(wait)
 	done, err := c.account.enter(ctx, opList, class)
 	// Whoever comes from here on waits for the next list.
 	l.mu.Lock()
@@ -84,7 +95,10 @@ func (c *Client) list(ctx context.Context, b *batch, class class) {
 	l.mu.Unlock()
 	if err == nil {
 		var bytes int64
+		began := time.Now()
 		bytes, err = c.read(ctx, b)
+		l.ended = time.Now()
+		l.took = l.ended.Sub(began)
 		done(err)
 		c.account.listed(bytes, err == nil, class == polls)
 	}

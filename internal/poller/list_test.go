@@ -98,43 +98,99 @@ func TestReadersOfAListAreIndependent(t *testing.T) {
 	})
 }
 
-// While calls are scarce, a list waits a moment for more who share it: each takes the call
-// of an order. Otherwise it keeps nobody waiting.
-func TestListGathersReadersWhileCallsAreScarce(t *testing.T) {
+// While orders wait for their calls, a list waits a moment for more who share it: each takes
+// the call of an order. Otherwise it keeps nobody waiting.
+func TestListGathersReadersWhileOrdersWait(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reason string
 		since  time.Duration // the start of the account, whose bucket is empty then
+		orders int           // that wait
 		lists  int
 		first  time.Duration // until the first list is sent
 	}{
-		"with few calls left": {"three who ask within a moment need one call", 500 * time.Millisecond, 1, gathering},
-		"after a pause":       {"nothing is saved by waiting", time.Minute, 3, 0},
+		"orders wait":                {"three who ask within a moment need one call, after those of the orders", 0, 4, 1, time.Second},
+		"one order waits":            {"it has its call before the list is sent", 0, 1, 1, gathering},
+		"nobody waits for few calls": {"what asks alone after a start only waits for its own call", 0, 0, 2, 200 * time.Millisecond},
+		"after a pause":              {"nothing is saved by waiting", time.Minute, 0, 3, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				v := newVendor(1)
 				v.latency = time.Millisecond
 				c := NewAccounts(DefaultLimits).Client(v)
-				if err := c.Certificates(t.Context(), func(regfish.Certificate) error { return nil }); err != nil {
-					t.Fatal(err)
-				}
 				pass(tc.since)
-				before, asked := len(v.made("list")), time.Now()
 				var work sync.WaitGroup
+				for range tc.orders {
+					work.Go(func() {
+						ctx, release, err := c.Reserve(t.Context())
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						defer release()
+						c.Order(ctx, regfish.OrderRequest{}, func() error { return nil })
+					})
+				}
+				synctest.Wait()
+				asked := time.Now()
 				for i := range 3 {
 					work.Go(func() {
-						nap(time.Duration(i) * 100 * time.Millisecond)
+						nap(time.Duration(i) * 150 * time.Millisecond)
 						if err := c.Certificates(t.Context(), func(regfish.Certificate) error { return nil }); err != nil {
 							t.Error(err)
 						}
 					})
 				}
 				work.Wait()
-				lists := v.made("list")[before:]
+				lists := v.made("list")
 				if len(lists) != tc.lists || lists[0].Sub(asked) != tc.first {
 					t.Errorf("%s: %d lists, the first after %s", tc.reason, len(lists), lists[0].Sub(asked))
 				}
 			})
+		})
+	}
+}
+
+// One list after the other would be read all the time: between two of them there is three
+// times as long as one takes, and half a second at most.
+func TestListsLeaveTimeBetweenThem(t *testing.T) {
+	for latency, pause := range map[time.Duration]time.Duration{
+		20 * time.Millisecond: 60 * time.Millisecond,
+		2 * time.Second:       gathering,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			v := newVendor(1)
+			v.latency = latency
+			c := NewAccounts(Limits{}).Client(v)
+			asks := func() {
+				if err := c.Certificates(t.Context(), func(regfish.Certificate) error { return nil }); err != nil {
+					t.Error(err)
+				}
+			}
+			var work sync.WaitGroup
+			for range 3 {
+				work.Go(func() {
+					for range 5 {
+						asks()
+					}
+				})
+			}
+			work.Wait()
+			lists := v.made("list")
+			if n := len(lists); n < 5 || n > 6 {
+				t.Errorf("%d lists for three who ask five times each", n)
+			}
+			for i := range lists[1:] {
+				if between := lists[i+1].Sub(lists[i]); between != latency+pause {
+					t.Errorf("a list of %s comes %s after the one before", latency, between)
+				}
+			}
+			pass(time.Minute)
+			asked := time.Now()
+			asks()
+			if lists = v.made("list"); lists[len(lists)-1] != asked {
+				t.Errorf("the first list for a minute waits %s", lists[len(lists)-1].Sub(asked))
+			}
 		})
 	}
 }
