@@ -31,7 +31,7 @@ func (b *bench) failover(ctx context.Context, r *rig) error {
 		return err
 	}
 	f := &changes{rig: r, leader: leader}
-	var stopped, inFlight []float64
+	var stopped, inFlight, killed []float64
 	for range 3 {
 		took, err := f.stop(ctx)
 		if err != nil {
@@ -46,14 +46,18 @@ func (b *bench) failover(ctx context.Context, r *rig) error {
 		}
 		inFlight = append(inFlight, took)
 	}
-	killed, err := f.kill(ctx)
-	if err != nil {
-		return err
+	// How long that takes depends on when within its period the standby looked last.
+	for range 3 {
+		took, err := f.kill(ctx)
+		if err != nil {
+			return err
+		}
+		killed = append(killed, took-(operator.DefaultLeaseDuration+operator.DefaultRetryPeriod).Seconds())
 	}
 	b.figure("acts-after-sigterm", share(stopped, 1))
 	b.figure("acts-after-sigterm-with-an-order-in-flight", share(inFlight, 1))
-	b.figure("acts-after-kill-beyond-lease-and-retry", killed-(operator.DefaultLeaseDuration+operator.DefaultRetryPeriod).Seconds())
-	b.table("failover", []string{"after SIGTERM s", "after the record of the order in flight s", "after SIGKILL s"}, []any{fmt.Sprintf("%.2f", stopped), fmt.Sprintf("%.2f", inFlight), killed})
+	b.figure("acts-after-kill-beyond-lease-and-retry", share(killed, .5))
+	b.table("failover", []string{"after SIGTERM s", "after the record of the order in flight s", "after SIGKILL, beyond lease and retry s"}, []any{fmt.Sprintf("%.2f", stopped), fmt.Sprintf("%.2f", inFlight), fmt.Sprintf("%.2f", killed)})
 	sold, err := r.vendor.sold(ctx) // An error if something was bought twice.
 	if err != nil {
 		return err
