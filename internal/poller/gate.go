@@ -46,6 +46,9 @@ const (
 	recovery = 0.1
 	// spare is the share of the burst that polls leave to everybody else.
 	spare = 5
+	// passes is how many calls go before certificates that wait, until one of these has its
+	// turn: orders may be placed for an hour, and what was bought is to be handed over.
+	passes = 5
 )
 
 // class says who comes first.
@@ -75,6 +78,7 @@ type gate struct {
 	closed  time.Time // until when regfish asked to be left alone
 	opened  time.Time // when the breaker opened last
 	waiting [classes][]chan struct{}
+	passed  int // calls that went before certificates that wait
 	timer   *time.Timer
 }
 
@@ -227,11 +231,11 @@ func (g *gate) pump(now time.Time) {
 		g.timer.Stop()
 	}
 	for {
-		c := slices.IndexFunc(g.waiting[:], func(w []chan struct{}) bool { return len(w) > 0 })
-		if c < 0 {
+		c, ok := g.first()
+		if !ok {
 			return
 		}
-		if wait := g.wait(class(c), now); wait > 0 {
+		if wait := g.wait(c, now); wait > 0 {
 			g.timer = time.AfterFunc(wait, func() {
 				g.mu.Lock()
 				defer g.mu.Unlock()
@@ -239,7 +243,10 @@ func (g *gate) pump(now time.Time) {
 			})
 			return
 		}
-		if class(c) == orders {
+		if g.passed++; c >= fetches || len(g.waiting[fetches]) == 0 {
+			g.passed = 0
+		}
+		if c == orders {
 			g.held++
 		} else {
 			g.level--
@@ -247,6 +254,15 @@ func (g *gate) pump(now time.Time) {
 		close(g.waiting[c][0])
 		g.waiting[c] = g.waiting[c][1:]
 	}
+}
+
+// first returns the class whose turn it is, if any call waits.
+func (g *gate) first() (class, bool) {
+	if g.passed >= passes && len(g.waiting[fetches]) > 0 {
+		return fetches, true
+	}
+	c := slices.IndexFunc(g.waiting[:], func(w []chan struct{}) bool { return len(w) > 0 })
+	return class(c), c >= 0
 }
 
 // wait is how long a call of the class has to wait if nobody comes before it.

@@ -131,6 +131,48 @@ func TestReadsComeBeforeCertificates(t *testing.T) {
 	})
 }
 
+// With orders that are placed all the time, and read for, what was bought is handed over all
+// the same.
+func TestCertificatesAreFetchedWhileOrdersArePlaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVendor(1)
+		v.latency = 300 * time.Millisecond
+		c := NewAccounts(DefaultLimits).Client(v)
+		ctx, stop := context.WithCancel(t.Context())
+		var work sync.WaitGroup
+		for range 28 {
+			work.Go(func() {
+				for ctx.Err() == nil {
+					_ = c.Certificates(ctx, func(regfish.Certificate) error { return nil })
+					_, _ = c.Certificate(ctx, "C00000")
+					if promised, release, err := c.Reserve(ctx); err == nil {
+						c.Order(promised, regfish.OrderRequest{}, func() error { return nil })
+						release()
+					}
+				}
+			})
+		}
+		for range 4 {
+			work.Go(func() {
+				for ctx.Err() == nil {
+					if _, err := c.Download(ctx, "C00000"); err != nil && ctx.Err() == nil {
+						t.Errorf("a certificate that was bought is not fetched: %v", err)
+						return
+					}
+				}
+			})
+		}
+		pass(10 * time.Minute)
+		fetched, placed := len(v.made("download")), len(v.made("order"))
+		if fetched < 400 || placed < 1000 {
+			t.Errorf("in ten minutes %d orders were placed, and %d certificates fetched", placed, fetched)
+		}
+		stop()
+		work.Wait()
+		pass(patience + gathering) // a list that nobody reads any more
+	})
+}
+
 // What regfish asks for holds for all calls with the key: those that wait, and an order
 // that was promised one already. Keys of other accounts go on.
 func TestRetryAfterClosesTheAccount(t *testing.T) {
