@@ -143,25 +143,28 @@ func (a *Accounts) Client(v Vendor) *Client {
 	return c
 }
 
-type pollKey struct{}
+type classKey struct{}
 
 // asPoll returns a context whose calls come after those of everybody else.
-func asPoll(ctx context.Context) context.Context { return context.WithValue(ctx, pollKey{}, true) }
+func asPoll(ctx context.Context) context.Context { return context.WithValue(ctx, classKey{}, polls) }
+
+// ToHandOver returns a context for the calls with which a certificate that was bought is
+// handed over. They come after what else is read: an order need not wait until all that was
+// issued is handed over.
+func ToHandOver(ctx context.Context) context.Context {
+	return context.WithValue(ctx, classKey{}, fetches)
+}
 
 func classOf(ctx context.Context) class {
-	if ctx.Value(pollKey{}) != nil {
-		return polls
+	if c, ok := ctx.Value(classKey{}).(class); ok {
+		return c
 	}
 	return reads
 }
 
 // call makes one call when it may be made.
 func call[T any](ctx context.Context, c *Client, op string, f func() (T, error)) (v T, err error) {
-	return callAs(ctx, c, op, classOf(ctx), f)
-}
-
-func callAs[T any](ctx context.Context, c *Client, op string, class class, f func() (T, error)) (v T, err error) {
-	done, err := c.account.enter(ctx, op, class)
+	done, err := c.account.enter(ctx, op, classOf(ctx))
 	if err != nil {
 		return v, err
 	}
@@ -185,10 +188,9 @@ func (c *Client) Certificate(ctx context.Context, id string) (regfish.Certificat
 	return call(ctx, c, "read certificate", func() (regfish.Certificate, error) { return c.vendor.Certificate(ctx, id) })
 }
 
-// Download reads a certificate with its chain, after what else is read: an order need not
-// wait until all that was issued is handed over.
+// Download reads a certificate with its chain.
 func (c *Client) Download(ctx context.Context, id string) ([]byte, error) {
-	return callAs(ctx, c, "download certificate", fetches, func() ([]byte, error) { return c.vendor.Download(ctx, id) })
+	return call(ctx, c, "download certificate", func() ([]byte, error) { return c.vendor.Download(ctx, id) })
 }
 
 // Endpoint returns the canonical endpoint.

@@ -57,7 +57,7 @@ type class int
 const (
 	orders  class = iota // an order that is about to be placed
 	reads                // what somebody waits for, the list before an order among it
-	fetches              // certificates: thousands may be issued at once
+	fetches              // what hands a certificate over: thousands may be issued at once
 	polls                // what can come later
 	classes = iota
 )

@@ -98,7 +98,8 @@ func TestOrdersComeBeforePolls(t *testing.T) {
 	})
 }
 
-// With thousands of certificates to be fetched, what an order needs to know comes next.
+// With thousands of certificates to be handed over, what an order needs to know comes next,
+// be it in a certificate.
 func TestReadsComeBeforeCertificates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVendor(1)
@@ -109,14 +110,14 @@ func TestReadsComeBeforeCertificates(t *testing.T) {
 		for range 200 {
 			work.Go(func() {
 				for ctx.Err() == nil {
-					_, _ = c.Download(ctx, "C00000")
+					_, _ = c.Download(ToHandOver(ctx), "C00000")
 				}
 			})
 		}
 		pass(time.Minute)
 		for range 5 {
 			begun := time.Now()
-			if _, err := c.Products(ctx); err != nil {
+			if _, err := c.Download(ctx, "C00000"); err != nil {
 				t.Error(err)
 			}
 			if waited := time.Since(begun); waited > 200*time.Millisecond {
@@ -155,7 +156,7 @@ func TestCertificatesAreFetchedWhileOrdersArePlaced(t *testing.T) {
 		for range 4 {
 			work.Go(func() {
 				for ctx.Err() == nil {
-					if _, err := c.Download(ctx, "C00000"); err != nil && ctx.Err() == nil {
+					if _, err := c.Download(ToHandOver(ctx), "C00000"); err != nil && ctx.Err() == nil {
 						t.Errorf("a certificate that was bought is not fetched: %v", err)
 						return
 					}

@@ -22,6 +22,7 @@ import (
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/credentials"
 	"github.com/regfish/regfish-issuer/internal/pki"
+	"github.com/regfish/regfish-issuer/internal/poller"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
@@ -52,6 +53,7 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionIssued); c != nil {
 		issuedAt = c.LastTransitionTime.Time
 	}
+	ctx = poller.ToHandOver(ctx)
 	since := r.Clock.Now().Sub(issuedAt)
 	pause := min(lastFetch, max(firstFetch, since/4))
 	vendor, issuer, err := r.seller(ctx, p)
