@@ -21,10 +21,12 @@ import (
 )
 
 const (
-	// reviewPatience is how long the API server may take to answer who may read the metrics.
+	// reviewPatience is how long it may take to find out who may read the metrics, the wait for
+	// its turn included.
 	reviewPatience = 10 * time.Second
 	// reviewsAtOnce bounds what strangers can have asked of the API server, which counts it as
-	// this controller's: its orders are to find room there.
+	// this controller's: its orders are to find room there. Whoever comes meanwhile has its
+	// turn after them, or any pod could keep the metrics from those who watch.
 	reviewsAtOnce = 4
 )
 
@@ -48,8 +50,9 @@ func access(config *rest.Config, c *http.Client) (server.Filter, error) {
 			ctx, cancel := context.WithTimeout(r.Context(), reviewPatience)
 			status, err := door.opens(ctx, r)
 			cancel()
-			if err != nil {
-				// Not with what the API server says of a token.
+			if err != nil && r.Context().Err() == nil {
+				// Not with what the API server says of a token, and not for whoever hung up:
+				// strangers could fill the log.
 				log.Error(err, "it cannot be found out who may read the metrics")
 			}
 			if status == http.StatusOK {
@@ -78,7 +81,7 @@ func (d *door) opens(ctx context.Context, r *http.Request) (int, error) {
 	select {
 	case d.places <- struct{}{}:
 		defer func() { <-d.places }()
-	default:
+	case <-ctx.Done():
 		return http.StatusTooManyRequests, nil
 	}
 	who, err := d.tokens.TokenReviews().Create(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})

@@ -178,8 +178,8 @@ func says(body string) http.HandlerFunc {
 	}
 }
 
-// Strangers have no more asked at a time than is their part, and their places are free again
-// after that.
+// Strangers have no more asked at a time than is their part. Whoever comes meanwhile has its
+// turn after them, and waits no longer than it may.
 func TestAccessIsBounded(t *testing.T) {
 	asked, answer := make(chan struct{}), make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -188,25 +188,69 @@ func TestAccessIsBounded(t *testing.T) {
 		says(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","status":{}}`)(w, r)
 	}))
 	t.Cleanup(server.Close)
-	h := guarded(t, &rest.Config{Host: server.URL, QPS: -1}, logr.Discard())
-	for range 2 {
-		var strangers sync.WaitGroup
-		for range reviewsAtOnce {
-			strangers.Go(func() {
-				if got := ask(t, h, http.MethodGet, "/metrics", "Bearer x"); got != http.StatusUnauthorized {
-					t.Errorf("a stranger is answered with %d", got)
-				}
-			})
-		}
-		for range reviewsAtOnce {
-			<-asked
-		}
-		if got := ask(t, h, http.MethodGet, "/metrics", "Bearer x"); got != http.StatusTooManyRequests {
-			t.Errorf("one too many is answered with %d", got)
-		}
-		for range reviewsAtOnce {
-			answer <- struct{}{}
-		}
-		strangers.Wait()
+	var logged strings.Builder
+	h := guarded(t, &rest.Config{Host: server.URL, QPS: -1}, funcr.New(func(_, args string) { logged.WriteString(args) }, funcr.Options{}))
+	var strangers sync.WaitGroup
+	for range reviewsAtOnce + 1 {
+		strangers.Go(func() {
+			if got := ask(t, h, http.MethodGet, "/metrics", "Bearer x"); got != http.StatusUnauthorized {
+				t.Errorf("a stranger is answered with %d", got)
+			}
+		})
+	}
+	for range reviewsAtOnce {
+		<-asked
+	}
+	gone, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	r := httptest.NewRequestWithContext(gone, http.MethodGet, "/metrics", nil)
+	r.Header.Set("Authorization", "Bearer x")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusTooManyRequests {
+		t.Errorf("who does not wait for its turn is answered with %d", w.Code)
+	}
+	select {
+	case <-asked:
+		t.Error("more are asked at a time")
+	default:
+	}
+	answer <- struct{}{}
+	<-asked
+	for range reviewsAtOnce {
+		answer <- struct{}{}
+	}
+	strangers.Wait()
+	if logged.Len() > 0 {
+		t.Errorf("strangers fill the log: %s", logged.String())
+	}
+}
+
+// Who hangs up while the API server is asked leaves nothing in the log, and no place taken.
+func TestWhoHangsUpLeavesNothing(t *testing.T) {
+	asked := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	t.Cleanup(server.Close)
+	var logged strings.Builder
+	h := guarded(t, &rest.Config{Host: server.URL, QPS: -1}, funcr.New(func(_, args string) { logged.WriteString(args) }, funcr.Options{}))
+	for range 2 * reviewsAtOnce {
+		ctx, hangUp := context.WithCancel(t.Context())
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", nil)
+		r.Header.Set("Authorization", "Bearer x")
+		ended := make(chan struct{})
+		go func() {
+			h.ServeHTTP(httptest.NewRecorder(), r)
+			close(ended)
+		}()
+		<-asked
+		hangUp()
+		<-ended
+	}
+	if logged.Len() > 0 {
+		t.Errorf("it is logged: %s", logged.String())
 	}
 }
