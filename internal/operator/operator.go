@@ -152,8 +152,8 @@ func Scheme() *kruntime.Scheme {
 // Run runs the controller until ctx ends or the lease is lost, and does not return
 // before every order in flight is recorded.
 func Run(ctx context.Context, o Options) error {
-	// To pack lists, and each event of a watch, takes the API server and this process longer
-	// than to send them as they are.
+	// To pack lists takes the API server and this process longer than to send them as they
+	// are. It does not pack the events of a watch in any case.
 	o.REST = rest.CopyConfig(o.REST)
 	o.REST.DisableCompression = true
 	identity := identity()
