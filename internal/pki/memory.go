@@ -28,16 +28,21 @@ func RequestKeySHA256(csr []byte) string {
 		if err != nil {
 			return ""
 		}
-		sum, err := KeySHA256(request.PublicKey)
-		if err != nil {
-			return ""
-		}
-		return sum
+		return keyOf(request)
 	})
 }
 
+// keyOf is KeySHA256 of the key in a signing request, empty if there is none for it.
+func keyOf(csr *x509.CertificateRequest) string {
+	sum, err := KeySHA256(csr.PublicKey)
+	if err != nil {
+		return ""
+	}
+	return sum
+}
+
 // maxRemembered bounds a memory. An entry takes about 200 bytes.
-const maxRemembered = 10_000
+const maxRemembered = 20_000
 
 // memory remembers what was found out about a text, by the hash of all of it.
 type memory[V any] struct {

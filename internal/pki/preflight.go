@@ -77,7 +77,7 @@ func Preflight(s Spec) (*Request, []Problem) {
 	report(fieldRequest, checkRequestedNames(csr)...)
 	commonName, unfit := chooseCommonName(csr)
 	report(fieldRequest, unfit...)
-	algorithm, sum, unusable := checkKey(csr)
+	algorithm, sum, unusable := checkKey(s.CSR, csr)
 	report(fieldRequest, unusable...)
 	if len(problems) > 0 {
 		return nil, problems
@@ -248,7 +248,7 @@ func chooseCommonName(csr *x509.CertificateRequest) (name string, messages []str
 // certificates, up to the RSA size that public CAs sign, and verifies that the
 // requester holds the key. The size comes first: to verify with an oversized
 // key takes seconds.
-func checkKey(csr *x509.CertificateRequest) (algorithm, sum string, messages []string) {
+func checkKey(text []byte, csr *x509.CertificateRequest) (algorithm, sum string, messages []string) {
 	switch key := csr.PublicKey.(type) {
 	case *rsa.PublicKey:
 		algorithm = "RSA"
@@ -263,11 +263,8 @@ func checkKey(csr *x509.CertificateRequest) (algorithm, sum string, messages []s
 	default:
 		return "", "", []string{"its key is of the type " + csr.PublicKeyAlgorithm.String() + ", and RSA and ECDSA are accepted: set the Certificate's privateKey.algorithm to RSA or ECDSA"}
 	}
-	sum, err := KeySHA256(csr.PublicKey)
-	if err == nil {
-		err = signatures.of(csr.Raw, csr.CheckSignature)
-	}
-	if err != nil {
+	sum = keys.of(text, func() string { return keyOf(csr) })
+	if sum == "" || signatures.of(csr.Raw, csr.CheckSignature) != nil {
 		return "", "", []string{"its signature was not made with its own key: delete this CertificateRequest and cert-manager makes another"}
 	}
 	return algorithm, sum, nil

@@ -48,7 +48,7 @@ const (
 	spare = 5
 	// passes is how many calls go before certificates that wait, until one of these has its
 	// turn: orders may be placed for an hour, and what was bought is to be handed over.
-	passes = 5
+	passes = 11
 )
 
 // class says who comes first.

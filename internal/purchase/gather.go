@@ -88,7 +88,6 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 	if f.Elsewhere, err = g.ofBeneficiary(ctx, cached, f.Want); err != nil {
 		return Facts{}, nil, err
 	}
-	f.Elsewhere = slices.DeleteFunc(f.Elsewhere, func(p v1alpha1.RegfishPurchase) bool { return p.Spec.Endpoint == f.Want.Endpoint })
 	return f, issuer, g.complete(ctx, reader, cached == nil, cr, &f)
 }
 
@@ -202,7 +201,7 @@ func notReady(format string, args ...any) *IssuerProblem {
 }
 
 // ofBeneficiary reads the purchases that were made for the beneficiary and the names of
-// w, at whatever endpoint. What was paid for is shown and followed also while the issuer is
+// w, at other endpoints than that of w, if that is known. What was paid for is shown and followed also while the issuer is
 // gone or names another endpoint.
 func (g *Gatherer) ofBeneficiary(ctx context.Context, cached client.Reader, w Want) ([]v1alpha1.RegfishPurchase, error) {
 	fields := client.MatchingFields{FieldNamespace: w.Beneficiary.Namespace, FieldCertificateName: w.Beneficiary.CertificateName}
@@ -213,7 +212,7 @@ func (g *Gatherer) ofBeneficiary(ctx context.Context, cached client.Reader, w Wa
 	}
 	found, err := g.list(ctx, cached, fields)
 	return slices.DeleteFunc(found, func(p v1alpha1.RegfishPurchase) bool {
-		return p.Spec.Beneficiary.Namespace != w.Beneficiary.Namespace || !sameNames(&p, w)
+		return p.Spec.Endpoint == w.Endpoint || p.Spec.Beneficiary.Namespace != w.Beneficiary.Namespace || !sameNames(&p, w)
 	}), err
 }
 

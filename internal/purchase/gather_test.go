@@ -411,7 +411,8 @@ func (a *asked) List(ctx context.Context, list client.ObjectList, opts ...client
 }
 
 // A cache selects by one field and goes through what it found for the next. Another tenant
-// may have a Certificate of the same name all the same.
+// may have a Certificate of the same name all the same; and what is at the endpoint that is
+// wanted was found by its names already.
 func TestPurchasesOfACertificateAreFoundAtOnce(t *testing.T) {
 	of := func(namespace string, number int32) (Want, *v1alpha1.RegfishPurchase) {
 		w := Want{
@@ -422,8 +423,11 @@ func TestPurchasesOfACertificateAreFoundAtOnce(t *testing.T) {
 	}
 	want, mine := of("shop", 1)
 	_, theirs := of("blog", 2)
-	reader := &asked{Reader: newWorld(t, mine, theirs).api}
-	found, err := (&Gatherer{Ledger: ledger}).ofBeneficiary(t.Context(), reader, want)
+	elsewhere := want
+	elsewhere.Endpoint = "https://api.example.org"
+	here := New(elsewhere, ledger, 3)
+	reader := &asked{Reader: newWorld(t, mine, theirs, here).api}
+	found, err := (&Gatherer{Ledger: ledger}).ofBeneficiary(t.Context(), reader, elsewhere)
 	if err != nil || len(found) != 1 || found[0].Name != mine.Name {
 		t.Errorf("found %v, %v", describe(found), err)
 	}

@@ -17,6 +17,9 @@ const ellipsis = "…"
 // longer than max bytes is cut and ends in an ellipsis. The result is never
 // longer than max bytes, and sanitising it again changes nothing.
 func Sanitise(s string, max int) string {
+	if len(s) <= max && plain(s) {
+		return s
+	}
 	s = strings.ToValidUTF8(s, "")
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsSpace(r) && unicode.In(r, unicode.Cc, unicode.Cf) {
@@ -33,6 +36,19 @@ func Sanitise(s string, max int) string {
 	default:
 		return strings.TrimSpace(cut(s, max-len(ellipsis))) + ellipsis
 	}
+}
+
+// plain reports whether s is words of visible ASCII characters with one space between: there is
+// nothing to sanitise then, which is so for nearly all that is shown, each time it is looked at.
+func plain(s string) bool {
+	space := true
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' || (s[i] == ' ' && space) {
+			return false
+		}
+		space = s[i] == ' '
+	}
+	return !space
 }
 
 // cut returns the longest prefix of valid UTF-8 text s that has at most n bytes
