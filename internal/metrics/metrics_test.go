@@ -54,13 +54,15 @@ func TestStandingIsWhatTheCacheHas(t *testing.T) {
 	issuer := &v1alpha1.RegfishClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: "regfish"}}
 	next := metav1.Unix(1900000000, 0)
 	issuer.Status.Purchases = &v1alpha1.IssuerPurchases{Queued: 7, NextSlotTime: &next}
-	elsewhere := purchase("foreign", v1alpha1.StateHeld)
-	elsewhere.Namespace = "another"
-	From(Source{Ledger: "ledger", Cache: fake.NewClientBuilder().WithScheme(scheme).WithObjects(
-		purchase("a", v1alpha1.StateProcessing), purchase("b", v1alpha1.StateProcessing), elsewhere, order, issuer,
-		purchase("c", v1alpha1.StateHeld, metav1.Condition{Type: v1alpha1.ConditionHeld, Status: "True", Reason: v1alpha1.ReasonAmbiguousOutcome}),
-		purchase("d", v1alpha1.StateActionRequired, metav1.Condition{Type: v1alpha1.ConditionActionRequired, Status: "True", Reason: "OrganizationRequired", LastTransitionTime: since}),
-	).Build()})
+	From(Source{
+		Issuers: fake.NewClientBuilder().WithScheme(scheme).WithObjects(issuer).Build(),
+		Orders:  slices.Values([]*v1alpha1.RegfishOrder{order}),
+		Purchases: slices.Values([]*v1alpha1.RegfishPurchase{
+			purchase("a", v1alpha1.StateProcessing), purchase("b", v1alpha1.StateProcessing),
+			purchase("c", v1alpha1.StateHeld, metav1.Condition{Type: v1alpha1.ConditionHeld, Status: "True", Reason: v1alpha1.ReasonAmbiguousOutcome}),
+			purchase("d", v1alpha1.StateActionRequired, metav1.Condition{Type: v1alpha1.ConditionActionRequired, Status: "True", Reason: "OrganizationRequired", LastTransitionTime: since}),
+		}),
+	})
 	t.Cleanup(func() { source.Store(nil) })
 	if got := ageOf(t); got < 3599 || got > 3700 {
 		t.Errorf("somebody has had to act for %f s", got)

@@ -5,6 +5,7 @@ package metrics
 
 import (
 	"context"
+	"iter"
 	"sync/atomic"
 	"time"
 
@@ -21,10 +22,11 @@ const patience = time.Second
 
 // Source is what the gauges are computed from.
 type Source struct {
-	// Cache reads issuers, orders and purchases.
-	Cache client.Reader
-	// Ledger is the namespace of the purchases.
-	Ledger string
+	// Issuers reads the issuers, from the cache.
+	Issuers client.Reader
+	// Orders and Purchases are all that the cache has. They are only read.
+	Orders    iter.Seq[*v1alpha1.RegfishOrder]
+	Purchases iter.Seq[*v1alpha1.RegfishPurchase]
 }
 
 var source atomic.Pointer[Source]
@@ -75,8 +77,8 @@ func (collector) Collect(out chan<- prometheus.Metric) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	s.orders(ctx, out)
-	s.purchases(ctx, out)
+	s.orders(out)
+	s.purchases(out)
 	s.issuers(ctx, out)
 }
 
@@ -84,14 +86,9 @@ func emit(out chan<- prometheus.Metric, d *prometheus.Desc, v float64, namespace
 	out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append(append(namespace, of(issuer)...), more...)...)
 }
 
-func (s *Source) orders(ctx context.Context, out chan<- prometheus.Metric) {
-	var list v1alpha1.RegfishOrderList
-	if s.Cache.List(ctx, &list, client.UnsafeDisableDeepCopy) != nil {
-		return
-	}
+func (s *Source) orders(out chan<- prometheus.Metric) {
 	count := series[ofOrders]{}
-	for i := range list.Items {
-		o := &list.Items[i]
+	for o := range s.Orders {
 		issuer := v1alpha1.IssuerRef{Kind: o.Spec.IssuerRef.Kind, Name: o.Spec.IssuerRef.Name}
 		if issuer.Kind != v1alpha1.KindClusterIssuer {
 			issuer.Namespace = o.Namespace
@@ -103,14 +100,9 @@ func (s *Source) orders(ctx context.Context, out chan<- prometheus.Metric) {
 	}
 }
 
-func (s *Source) purchases(ctx context.Context, out chan<- prometheus.Metric) {
-	var list v1alpha1.RegfishPurchaseList
-	if s.Cache.List(ctx, &list, client.InNamespace(s.Ledger), client.UnsafeDisableDeepCopy) != nil {
-		return
-	}
+func (s *Source) purchases(out chan<- prometheus.Metric) {
 	count, held, action, age := series[ofPurchases]{}, series[ofReasons]{}, series[ofReasons]{}, series[ofReasons]{}
-	for i := range list.Items {
-		p := &list.Items[i]
+	for p := range s.Purchases {
 		count[ofPurchases{p.Spec.Beneficiary.Namespace, p.Spec.IssuerRef, p.Spec.SKU, p.Spec.Action, p.Status.State}]++
 		if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionHeld); c != nil && c.Status == "True" {
 			held[ofReasons{p.Spec.Beneficiary.Namespace, p.Spec.IssuerRef, c.Reason}]++
@@ -134,7 +126,7 @@ func (s *Source) purchases(ctx context.Context, out chan<- prometheus.Metric) {
 func (s *Source) issuers(ctx context.Context, out chan<- prometheus.Metric) {
 	var everywhere v1alpha1.RegfishClusterIssuerList
 	var namespaced v1alpha1.RegfishIssuerList
-	if s.Cache.List(ctx, &everywhere, client.UnsafeDisableDeepCopy) != nil || s.Cache.List(ctx, &namespaced, client.UnsafeDisableDeepCopy) != nil {
+	if s.Issuers.List(ctx, &everywhere, client.UnsafeDisableDeepCopy) != nil || s.Issuers.List(ctx, &namespaced, client.UnsafeDisableDeepCopy) != nil {
 		return
 	}
 	queue := func(i v1alpha1.Issuer) {

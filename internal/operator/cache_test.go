@@ -30,10 +30,17 @@ import (
 // start fills a cache of the controller with requests, and with objects of the other kinds.
 func start(t *testing.T, o Options, others ...client.Object) cache.Cache {
 	t.Helper()
+	return startNoted(t, o, &stores{}, others...)
+}
+
+// startNoted is start with stores that are known.
+func startNoted(t *testing.T, o Options, kept *stores, others ...client.Object) cache.Cache {
+	t.Helper()
 	options, err := cacheOptions(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	kept.note(&options)
 	c, err := cache.New(o.REST, options)
 	if err != nil {
 		t.Fatal(err)

@@ -157,10 +157,12 @@ func Run(ctx context.Context, o Options) error {
 	o.REST = rest.CopyConfig(o.REST)
 	o.REST.DisableCompression = true
 	identity := identity()
-	mgr, err := newManager(ctx, o, identity)
+	kept := &stores{}
+	mgr, err := newManager(ctx, o, identity, kept)
 	if err != nil {
 		return err
 	}
+	metrics.From(metrics.Source{Issuers: mgr.GetCache(), Orders: all[*v1alpha1.RegfishOrder](kept), Purchases: all[*v1alpha1.RegfishPurchase](kept)})
 	spender, err := register(ctx, mgr, o, identity)
 	if err != nil {
 		return err
@@ -180,11 +182,12 @@ func identity() string {
 	return fmt.Sprintf("%.40s_%s", host, rand.Text()[:16])
 }
 
-func newManager(ctx context.Context, o Options, identity string) (ctrl.Manager, error) {
+func newManager(ctx context.Context, o Options, identity string, kept *stores) (ctrl.Manager, error) {
 	cached, err := cacheOptions(ctx, o)
 	if err != nil {
 		return nil, err
 	}
+	kept.note(&cached)
 	alive, patience := healthz.Ping, stopPatience
 	lease, renew, retry := cmp.Or(o.LeaseDuration, DefaultLeaseDuration), cmp.Or(o.RenewDeadline, DefaultRenewDeadline), cmp.Or(o.RetryPeriod, DefaultRetryPeriod)
 	options := manager.Options{
@@ -291,7 +294,6 @@ func register(ctx context.Context, mgr ctrl.Manager, o Options, identity string)
 	if err := reconcilers(mgr, o, writer, spender, resolver, ledger, recorder); err != nil {
 		return nil, err
 	}
-	metrics.From(metrics.Source{Cache: mgr.GetCache(), Ledger: ledger.Namespace})
 	return spender, mgr.AddReadyzCheck("cache", func(req *http.Request) error {
 		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
 		defer cancel()
