@@ -15,7 +15,7 @@ import (
 // while the heap is small; with ten thousand orders it is more than all of them take.
 const (
 	// headroom is by how much the heap may grow in any case, in bytes.
-	headroom = 12 << 20
+	headroom = 16 << 20
 	// leastPercent is by which share it may grow at least: work is not to be slowed down for
 	// memory.
 	leastPercent = 10

@@ -10,8 +10,8 @@ func TestHeapGrowsByItsHeadroomAtLeast(t *testing.T) {
 		0:          100, // nothing is known yet
 		1 << 20:    100, // as Go does by itself
 		12 << 20:   100,
-		48 << 20:   25,
-		100 << 20:  12,
+		48 << 20:   33,
+		100 << 20:  16,
 		1000 << 20: 10,
 	} {
 		if got := gcPercent(live); got != want {

@@ -13,11 +13,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
+	"github.com/regfish/regfish-issuer/internal/pki"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 )
 
-// Indexes of the cache. Those of purchases carry the name of the field where the
-// API server can select by it too.
+// Indexes of the cache, beside purchase.IndexNames.
 const (
 	// OrdersByIssuer finds the orders that name an issuer, by its Ref.
 	OrdersByIssuer = "issuer"
@@ -105,14 +105,9 @@ func Index(ctx context.Context, cache client.FieldIndexer) error {
 			}
 			return nil
 		}},
-		{&v1alpha1.RegfishPurchase{}, purchase.FieldNamesHash, func(o client.Object) []string {
-			return []string{o.(*v1alpha1.RegfishPurchase).Spec.NamesHash}
-		}},
-		{&v1alpha1.RegfishPurchase{}, purchase.FieldNamespace, func(o client.Object) []string {
-			return []string{o.(*v1alpha1.RegfishPurchase).Spec.Beneficiary.Namespace}
-		}},
-		{&v1alpha1.RegfishPurchase{}, purchase.FieldCertificateName, func(o client.Object) []string {
-			return []string{o.(*v1alpha1.RegfishPurchase).Spec.Beneficiary.CertificateName}
+		{&v1alpha1.RegfishPurchase{}, purchase.IndexNames, func(o client.Object) []string {
+			p := o.(*v1alpha1.RegfishPurchase)
+			return []string{purchase.NamesKey(pki.ExactNames(p.Spec.CommonName, p.Spec.DNSNames))}
 		}},
 		{&v1alpha1.RegfishPurchase{}, PurchasesByIssuer, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.RegfishPurchase).Spec.IssuerRef.String()}

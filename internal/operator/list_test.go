@@ -159,7 +159,7 @@ func TestCacheHoldsWhatIsListed(t *testing.T) {
 				}
 			}
 			for _, by := range []client.MatchingFields{
-				{purchase.FieldNamesHash: p.Spec.NamesHash}, {purchase.FieldNamespace: e.Namespace}, {purchase.FieldCertificateName: "www"},
+				{purchase.IndexNames: purchase.NamesKey(p.Spec.DNSNames)},
 				{controller.PurchasesByIssuer: w.Issuer.String()}, {controller.PurchasesByRecord: "_a.example.com."},
 			} {
 				var found v1alpha1.RegfishPurchaseList

@@ -36,6 +36,9 @@ func exact(name string) string {
 // lower changes ASCII letters only. The names come from other systems, and
 // Unicode case folding is neither reversible nor stable under repetition.
 func lower(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return 'A' <= r && r <= 'Z' }) {
+		return s
+	}
 	b := []byte(s)
 	for i, c := range b {
 		if 'A' <= c && c <= 'Z' {

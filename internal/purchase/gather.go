@@ -7,7 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,13 +29,27 @@ import (
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
-// Fields by which purchases are selected, at the API server and in the cache.
+// Fields by which purchases are selected at the API server.
 const (
 	FieldNamesHash       = "spec.namesHash"
 	FieldCertificateID   = "spec.certificateID"
 	FieldNamespace       = "spec.beneficiary.namespace"
 	FieldCertificateName = "spec.beneficiary.certificateName"
 )
+
+// IndexNames is what purchases are selected by in the cache, with NamesKey: one index for all
+// that is read of them for a decision, because each takes 400 bytes of memory a purchase.
+const IndexNames = "names"
+
+// NamesKey is the same for all purchases whose names exclude each other, at whatever
+// endpoint. That others have it too is only unlikely: who selects by it looks at the names.
+func NamesKey(names []string) string {
+	h := fnv.New64a()
+	for _, name := range pki.CanonicalNames(names) {
+		_, _ = io.WriteString(h, name+"\x00") // it never fails
+	}
+	return strconv.FormatUint(h.Sum64(), 36)
+}
 
 // Gatherer reads what a decision depends on.
 type Gatherer struct {
@@ -82,10 +99,7 @@ func (g *Gatherer) Facts(ctx context.Context, cached client.Reader, cr *cmapi.Ce
 	if f.Override, err = g.override(ctx, cr, issuer, &f.Want); err != nil {
 		return Facts{}, nil, err
 	}
-	if f.Purchases, err = g.list(ctx, cached, client.MatchingFields{FieldNamesHash: f.Want.NamesHash()}); err != nil {
-		return Facts{}, nil, err
-	}
-	if f.Elsewhere, err = g.ofBeneficiary(ctx, cached, f.Want); err != nil {
+	if f.Purchases, f.Elsewhere, err = g.ofNames(ctx, cached, f.Want); err != nil {
 		return Facts{}, nil, err
 	}
 	return f, issuer, g.complete(ctx, reader, cached == nil, cr, &f)
@@ -200,20 +214,45 @@ func notReady(format string, args ...any) *IssuerProblem {
 	return &IssuerProblem{Reason: v1alpha1.ReasonIssuerNotReady, Message: fmt.Sprintf(format, args...)}
 }
 
+// ofNames reads the purchases of the names of w at its endpoint, and those that its
+// beneficiary has of them at others.
+func (g *Gatherer) ofNames(ctx context.Context, cached client.Reader, w Want) (here, elsewhere []v1alpha1.RegfishPurchase, err error) {
+	hash, fields := w.NamesHash(), client.MatchingFields{FieldNamesHash: w.NamesHash()}
+	if cached != nil {
+		fields = client.MatchingFields{IndexNames: NamesKey(w.Request.DNSNames)}
+	}
+	if here, err = g.list(ctx, cached, fields); err != nil {
+		return nil, nil, err
+	}
+	if cached == nil {
+		elsewhere, err = g.ofBeneficiary(ctx, nil, w)
+		return here, elsewhere, err
+	}
+	for i := range here {
+		if isElsewhere(&here[i], w) {
+			elsewhere = append(elsewhere, here[i])
+		}
+	}
+	return slices.DeleteFunc(here, func(p v1alpha1.RegfishPurchase) bool { return p.Spec.NamesHash != hash }), elsewhere, nil
+}
+
 // ofBeneficiary reads the purchases that were made for the beneficiary and the names of
-// w, at other endpoints than that of w, if that is known. What was paid for is shown and followed also while the issuer is
-// gone or names another endpoint.
+// w, at other endpoints than that of w, if that is known. What was paid for is shown and
+// followed also while the issuer is gone or names another endpoint.
 func (g *Gatherer) ofBeneficiary(ctx context.Context, cached client.Reader, w Want) ([]v1alpha1.RegfishPurchase, error) {
 	fields := client.MatchingFields{FieldNamespace: w.Beneficiary.Namespace, FieldCertificateName: w.Beneficiary.CertificateName}
-	if cached != nil && w.Beneficiary.CertificateName != "" {
-		// A cache selects by one field, and goes through all of these for the other: there may
-		// be thousands in a namespace, for each order that is looked at.
-		delete(fields, FieldNamespace)
+	if cached != nil {
+		fields = client.MatchingFields{IndexNames: NamesKey(w.Request.DNSNames)}
 	}
 	found, err := g.list(ctx, cached, fields)
-	return slices.DeleteFunc(found, func(p v1alpha1.RegfishPurchase) bool {
-		return p.Spec.Endpoint == w.Endpoint || p.Spec.Beneficiary.Namespace != w.Beneficiary.Namespace || !sameNames(&p, w)
-	}), err
+	return slices.DeleteFunc(found, func(p v1alpha1.RegfishPurchase) bool { return !isElsewhere(&p, w) }), err
+}
+
+// isElsewhere reports whether p is what the beneficiary of w has of its names at another
+// endpoint.
+func isElsewhere(p *v1alpha1.RegfishPurchase, w Want) bool {
+	b := p.Spec.Beneficiary
+	return p.Spec.Endpoint != w.Endpoint && b.Namespace == w.Beneficiary.Namespace && b.CertificateName == w.Beneficiary.CertificateName && sameNames(p, w)
 }
 
 // list reads the purchases that the fields select. What is cached belongs to the cache: it is

@@ -6,6 +6,7 @@ package purchase
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -410,6 +411,49 @@ func (a *asked) List(ctx context.Context, list client.ObjectList, opts ...client
 	return a.Reader.List(ctx, list, opts...)
 }
 
+// What is decided on the cache is decided again on the API server before money is spent: if
+// they found different purchases, they would differ for ever.
+func TestCacheAndServerFindTheSamePurchases(t *testing.T) {
+	const here, there = "https://api.example", "https://api.example.org"
+	number := int32(0)
+	of := func(endpoint, namespace, certificate string, names ...string) (Want, *v1alpha1.RegfishPurchase) {
+		number++
+		w := Want{
+			Endpoint: endpoint, Request: &pki.Request{DNSNames: pki.ExactNames("", names)},
+			Beneficiary: v1alpha1.Beneficiary{Namespace: namespace, CertificateName: certificate, RequestName: "r", RequestUID: "r1"},
+		}
+		return w, New(w, ledger, number)
+	}
+	want, mine := of(here, "shop", "www", "www.example.com")
+	_, bare := of(here, "shop", "www", "example.com")
+	_, theirs := of(here, "blog", "www", "www.example.com")
+	_, more := of(here, "shop", "www", "www.example.com", "a.example.com")
+	_, elsewhere := of(there, "shop", "www", "WWW.example.com")
+	_, bareElsewhere := of(there, "shop", "www", "example.com")
+	_, theirsElsewhere := of(there, "blog", "www", "www.example.com")
+	_, another := of(there, "shop", "api", "www.example.com")
+	w := newWorld(t, mine, bare, theirs, more, elsewhere, bareElsewhere, theirsElsewhere, another)
+	g := &Gatherer{Ledger: ledger, Live: w.api}
+	for name, cached := range map[string]client.Reader{"the API server": nil, "the cache": w.api} {
+		found, beside, err := g.ofNames(t.Context(), cached, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got [2][]string
+		for i, list := range [][]v1alpha1.RegfishPurchase{found, beside} {
+			for _, p := range list {
+				got[i] = append(got[i], p.Name)
+			}
+			slices.Sort(got[i])
+		}
+		all := []string{mine.Name, bare.Name, theirs.Name}
+		slices.Sort(all)
+		if diff := cmp.Diff([2][]string{all, {elsewhere.Name}}, got); diff != "" {
+			t.Errorf("%s finds (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 // A cache selects by one field and goes through what it found for the next. Another tenant
 // may have a Certificate of the same name all the same; and what is at the endpoint that is
 // wanted was found by its names already.
@@ -431,7 +475,7 @@ func TestPurchasesOfACertificateAreFoundAtOnce(t *testing.T) {
 	if err != nil || len(found) != 1 || found[0].Name != mine.Name {
 		t.Errorf("found %v, %v", describe(found), err)
 	}
-	if diff := cmp.Diff([]string{FieldCertificateName + "=www"}, reader.fields); diff != "" {
+	if diff := cmp.Diff([]string{IndexNames + "=" + NamesKey([]string{"example.com"})}, reader.fields); diff != "" {
 		t.Errorf("selected by (-want +got):\n%s", diff)
 	}
 }
