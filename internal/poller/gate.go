@@ -48,7 +48,7 @@ const (
 	spare = 5
 	// passes is how many calls go before certificates that wait, until one of these has its
 	// turn: orders may be placed for an hour, and what was bought is to be handed over.
-	passes = 11
+	passes = 15
 )
 
 // class says who comes first.
@@ -78,7 +78,8 @@ type gate struct {
 	closed  time.Time // until when regfish asked to be left alone
 	opened  time.Time // when the breaker opened last
 	waiting [classes][]chan struct{}
-	passed  int // calls that went before certificates that wait
+	passed  int       // calls that went before certificates that wait
+	pressed time.Time // when an order that had waited got its call last
 	timer   *time.Timer
 }
 
@@ -239,7 +240,11 @@ func (g *gate) pump(now time.Time) {
 			g.timer = time.AfterFunc(wait, func() {
 				g.mu.Lock()
 				defer g.mu.Unlock()
-				g.pump(g.fill())
+				now := g.fill()
+				if len(g.waiting[orders]) > 0 {
+					g.pressed = now
+				}
+				g.pump(now)
 			})
 			return
 		}
@@ -281,11 +286,11 @@ func (g *gate) wait(c class, now time.Time) time.Duration {
 	return wait
 }
 
-// crowded reports whether orders, or what is read before them, wait for their turn.
+// crowded reports whether orders wait for their calls, or did a moment ago.
 func (g *gate) crowded() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.waiting[orders])+len(g.waiting[reads]) > 0
+	return len(g.waiting[orders]) > 0 || time.Since(g.pressed) < gathering
 }
 
 // fill brings the bucket up to date, and returns the time.

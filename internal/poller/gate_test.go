@@ -165,7 +165,7 @@ func TestCertificatesAreFetchedWhileOrdersArePlaced(t *testing.T) {
 		}
 		pass(10 * time.Minute)
 		fetched, placed := len(v.made("download")), len(v.made("order"))
-		if fetched < 200 || placed < 1000 {
+		if fetched < 150 || placed < 1200 {
 			t.Errorf("in ten minutes %d orders were placed, and %d certificates fetched", placed, fetched)
 		}
 		stop()
