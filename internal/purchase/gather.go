@@ -217,7 +217,8 @@ func notReady(format string, args ...any) *IssuerProblem {
 // ofNames reads the purchases of the names of w at its endpoint, and those that its
 // beneficiary has of them at others.
 func (g *Gatherer) ofNames(ctx context.Context, cached client.Reader, w Want) (here, elsewhere []v1alpha1.RegfishPurchase, err error) {
-	hash, fields := w.NamesHash(), client.MatchingFields{FieldNamesHash: w.NamesHash()}
+	hash := w.NamesHash()
+	fields := client.MatchingFields{FieldNamesHash: hash}
 	if cached != nil {
 		fields = client.MatchingFields{IndexNames: NamesKey(w.Request.DNSNames)}
 	}
