@@ -147,17 +147,11 @@ func TestAccess(t *testing.T) {
 // An API server that does not answer lets nobody in.
 func TestAccessFailsClosed(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
-		"it fails":                func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
-		"it refuses":              func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },
-		"it says nothing":         func(http.ResponseWriter, *http.Request) {},
-		"it knows nobody's token": says(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","status":{"authenticated":true}}`),
-		"it allows and denies": func(w http.ResponseWriter, r *http.Request) {
-			if strings.Contains(r.URL.Path, "tokenreviews") {
-				says(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","status":{"authenticated":true,"user":{"username":"x"}}}`)(w, r)
-				return
-			}
-			says(`{"kind":"SubjectAccessReview","apiVersion":"authorization.k8s.io/v1","status":{"allowed":true,"denied":true}}`)(w, r)
-		},
+		"it fails":                               func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"it refuses":                             func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },
+		"it says nothing":                        func(http.ResponseWriter, *http.Request) {},
+		"it knows the token and not whose it is": reviews(`{"authenticated":true}`, `{"allowed":true}`),
+		"it allows and denies":                   reviews(`{"authenticated":true,"user":{"username":"x"}}`, `{"allowed":true,"denied":true}`),
 	} {
 		server := httptest.NewServer(answer)
 		h := guarded(t, &rest.Config{Host: server.URL}, logr.Discard())
@@ -169,6 +163,17 @@ func TestAccessFailsClosed(t *testing.T) {
 	gone := guarded(t, &rest.Config{Host: "http://127.0.0.1:1"}, logr.Discard())
 	if got := ask(t, gone, http.MethodGet, "/metrics", "Bearer x"); got != http.StatusInternalServerError {
 		t.Errorf("nobody listens: %d", got)
+	}
+}
+
+// reviews answers with these statuses of a TokenReview and a SubjectAccessReview.
+func reviews(who, may string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "tokenreviews") {
+			says(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","status":`+who+`}`)(w, r)
+			return
+		}
+		says(`{"kind":"SubjectAccessReview","apiVersion":"authorization.k8s.io/v1","status":`+may+`}`)(w, r)
 	}
 }
 

@@ -52,7 +52,7 @@ func all[T runtime.Object](s *stores) iter.Seq[T] {
 		}
 		for _, s := range known {
 			for _, o := range s.informer.GetStore().List() {
-				if t, ok := o.(T); ok && !yield(t) {
+				if !yield(o.(T)) {
 					return
 				}
 			}
