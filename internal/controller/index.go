@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
-	"github.com/regfish/regfish-issuer/internal/pki"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 )
 
@@ -107,7 +106,7 @@ func Index(ctx context.Context, cache client.FieldIndexer) error {
 		}},
 		{&v1alpha1.RegfishPurchase{}, purchase.IndexNames, func(o client.Object) []string {
 			p := o.(*v1alpha1.RegfishPurchase)
-			return []string{purchase.NamesKey(pki.ExactNames(p.Spec.CommonName, p.Spec.DNSNames))}
+			return []string{purchase.NamesKey(append([]string{p.Spec.CommonName}, p.Spec.DNSNames...))}
 		}},
 		{&v1alpha1.RegfishPurchase{}, PurchasesByIssuer, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.RegfishPurchase).Spec.IssuerRef.String()}

@@ -64,19 +64,24 @@ func TestRateIsKeptAlsoThroughRestarts(t *testing.T) {
 	})
 }
 
+// keep has n workers do f again and again until ctx ends.
+func keep(ctx context.Context, work *sync.WaitGroup, n int, f func()) {
+	for range n {
+		work.Go(func() {
+			for ctx.Err() == nil {
+				f()
+			}
+		})
+	}
+}
+
 // An idle account lets an order through at once while thousands of reads and polls wait.
 func TestOrdersComeBeforePolls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewAccounts(DefaultLimits).Client(newVendor(1))
 		ctx, stop := context.WithCancel(t.Context())
 		var work sync.WaitGroup
-		for range 200 {
-			work.Go(func() {
-				for ctx.Err() == nil {
-					_, _ = c.Certificate(asPoll(ctx), "C00000")
-				}
-			})
-		}
+		keep(ctx, &work, 200, func() { _, _ = c.Certificate(asPoll(ctx), "C00000") })
 		pass(time.Minute)
 		begun := time.Now()
 		reserved, giveUp, err := c.Reserve(ctx)
@@ -107,13 +112,7 @@ func TestReadsComeBeforeCertificates(t *testing.T) {
 		c := NewAccounts(DefaultLimits).Client(v)
 		ctx, stop := context.WithCancel(t.Context())
 		var work sync.WaitGroup
-		for range 200 {
-			work.Go(func() {
-				for ctx.Err() == nil {
-					_, _ = c.Download(ToHandOver(ctx), "C00000")
-				}
-			})
-		}
+		keep(ctx, &work, 200, func() { _, _ = c.Download(ToHandOver(ctx), "C00000") })
 		pass(time.Minute)
 		for range 5 {
 			begun := time.Now()
@@ -141,18 +140,14 @@ func TestCertificatesAreFetchedWhileOrdersArePlaced(t *testing.T) {
 		c := NewAccounts(DefaultLimits).Client(v)
 		ctx, stop := context.WithCancel(t.Context())
 		var work sync.WaitGroup
-		for range 28 {
-			work.Go(func() {
-				for ctx.Err() == nil {
-					_ = c.Certificates(ctx, func(regfish.Certificate) error { return nil })
-					_, _ = c.Certificate(ctx, "C00000")
-					if promised, release, err := c.Reserve(ctx); err == nil {
-						c.Order(promised, regfish.OrderRequest{}, func() error { return nil })
-						release()
-					}
-				}
-			})
-		}
+		keep(ctx, &work, 28, func() {
+			_ = c.Certificates(ctx, func(regfish.Certificate) error { return nil })
+			_, _ = c.Certificate(ctx, "C00000")
+			if promised, release, err := c.Reserve(ctx); err == nil {
+				c.Order(promised, regfish.OrderRequest{}, func() error { return nil })
+				release()
+			}
+		})
 		for range 4 {
 			work.Go(func() {
 				for ctx.Err() == nil {

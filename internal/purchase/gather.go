@@ -218,11 +218,7 @@ func notReady(format string, args ...any) *IssuerProblem {
 // beneficiary has of them at others.
 func (g *Gatherer) ofNames(ctx context.Context, cached client.Reader, w Want) (here, elsewhere []v1alpha1.RegfishPurchase, err error) {
 	hash := w.NamesHash()
-	fields := client.MatchingFields{FieldNamesHash: hash}
-	if cached != nil {
-		fields = client.MatchingFields{IndexNames: NamesKey(w.Request.DNSNames)}
-	}
-	if here, err = g.list(ctx, cached, fields); err != nil {
+	if here, err = g.named(ctx, cached, w, client.MatchingFields{FieldNamesHash: hash}); err != nil {
 		return nil, nil, err
 	}
 	if cached == nil {
@@ -241,11 +237,7 @@ func (g *Gatherer) ofNames(ctx context.Context, cached client.Reader, w Want) (h
 // w, at other endpoints than that of w, if that is known. What was paid for is shown and
 // followed also while the issuer is gone or names another endpoint.
 func (g *Gatherer) ofBeneficiary(ctx context.Context, cached client.Reader, w Want) ([]v1alpha1.RegfishPurchase, error) {
-	fields := client.MatchingFields{FieldNamespace: w.Beneficiary.Namespace, FieldCertificateName: w.Beneficiary.CertificateName}
-	if cached != nil {
-		fields = client.MatchingFields{IndexNames: NamesKey(w.Request.DNSNames)}
-	}
-	found, err := g.list(ctx, cached, fields)
+	found, err := g.named(ctx, cached, w, client.MatchingFields{FieldNamespace: w.Beneficiary.Namespace, FieldCertificateName: w.Beneficiary.CertificateName})
 	return slices.DeleteFunc(found, func(p v1alpha1.RegfishPurchase) bool { return !isElsewhere(&p, w) }), err
 }
 
@@ -254,6 +246,15 @@ func (g *Gatherer) ofBeneficiary(ctx context.Context, cached client.Reader, w Wa
 func isElsewhere(p *v1alpha1.RegfishPurchase, w Want) bool {
 	b := p.Spec.Beneficiary
 	return p.Spec.Endpoint != w.Endpoint && b.Namespace == w.Beneficiary.Namespace && b.CertificateName == w.Beneficiary.CertificateName && sameNames(p, w)
+}
+
+// named reads purchases of the names of w: those that the fields select at the API server, or
+// all that the cache has, which its caller chooses from.
+func (g *Gatherer) named(ctx context.Context, cached client.Reader, w Want, fields client.MatchingFields) ([]v1alpha1.RegfishPurchase, error) {
+	if cached != nil {
+		fields = client.MatchingFields{IndexNames: NamesKey(w.Request.DNSNames)}
+	}
+	return g.list(ctx, cached, fields)
 }
 
 // list reads the purchases that the fields select. What is cached belongs to the cache: it is

@@ -29,7 +29,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
-	"github.com/regfish/regfish-issuer/internal/pki"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
@@ -63,7 +62,7 @@ func newWorld(t testing.TB, objects ...client.Object) *world {
 		WithIndex(&v1alpha1.RegfishPurchase{}, FieldNamespace, index(func(p *v1alpha1.RegfishPurchase) string { return p.Spec.Beneficiary.Namespace })).
 		WithIndex(&v1alpha1.RegfishPurchase{}, FieldCertificateName, index(func(p *v1alpha1.RegfishPurchase) string { return p.Spec.Beneficiary.CertificateName })).
 		WithIndex(&v1alpha1.RegfishPurchase{}, IndexNames, index(func(p *v1alpha1.RegfishPurchase) string {
-			return NamesKey(pki.ExactNames(p.Spec.CommonName, p.Spec.DNSNames))
+			return NamesKey(append([]string{p.Spec.CommonName}, p.Spec.DNSNames...))
 		})).
 		WithIndex(&v1alpha1.RegfishPurchase{}, FieldCertificateID, index(func(p *v1alpha1.RegfishPurchase) string { return p.Spec.CertificateID })).
 		Build()
