@@ -119,12 +119,8 @@ type Writer struct {
 
 // Attempt is one attempt to place the order of a purchase. It is written before
 // the order is sent, and its outcome is added once it is known.
-// +kubebuilder:validation:XValidation:rule="self.time == oldSelf.time && self.requestName == oldSelf.requestName && self.requestUID == oldSelf.requestUID && self.writer == oldSelf.writer && self.clusterUID == oldSelf.clusterUID && self.keyFingerprint == oldSelf.keyFingerprint",message="an attempt is immutable but for what became of it"
-// +kubebuilder:validation:XValidation:rule="has(self.baselineIDs) == has(oldSelf.baselineIDs) && (!has(self.baselineIDs) || self.baselineIDs == oldSelf.baselineIDs)",message="baselineIDs is immutable"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.outcome) || (has(self.outcome) && self.outcome == oldSelf.outcome)",message="outcome is set once"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.resolution) || (has(self.resolution) && self.resolution == oldSelf.resolution)",message="resolution is set once"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.releaseTime) || (has(self.releaseTime) && self.releaseTime == oldSelf.releaseTime)",message="releaseTime is set once"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.disprovedIDs) || (has(self.disprovedIDs) && oldSelf.disprovedIDs.all(id, id in self.disprovedIDs))",message="disprovedIDs are only added"
+// +kubebuilder:validation:XValidation:rule="has(self.baselineIDs) == has(oldSelf.baselineIDs)",message="baselineIDs is immutable"
+// +kubebuilder:validation:XValidation:rule="(!has(oldSelf.outcome) || has(self.outcome)) && (!has(oldSelf.resolution) || has(self.resolution)) && (!has(oldSelf.disprovedIDs) || has(self.disprovedIDs)) && (!has(oldSelf.releaseTime) || has(self.releaseTime))",message="what became of an attempt is not removed: outcome, resolution, disprovedIDs and releaseTime"
 type Attempt struct {
 	// number of the attempt; attempts are counted, never ordered by time.
 	// +required
@@ -133,22 +129,26 @@ type Attempt struct {
 
 	// time at which the intent was written.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="time is immutable"
 	Time metav1.MicroTime `json:"time"`
 
 	// requestName of the CertificateRequest that the attempt was made for: one that
 	// was created again with the same key may have another name.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="requestName is immutable"
 	RequestName string `json:"requestName"`
 
 	// requestUID of the CertificateRequest that the attempt was made for.
 	// +kubebuilder:validation:Type=string
 	// +required
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="requestUID is immutable"
 	RequestUID types.UID `json:"requestUID"`
 
 	// writer is the process that made the attempt.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="writer is immutable"
 	Writer Writer `json:"writer"`
 
 	// clusterUID is the UID of the namespace kube-system of the cluster that the
@@ -156,11 +156,13 @@ type Attempt struct {
 	// +kubebuilder:validation:Type=string
 	// +required
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="clusterUID is immutable"
 	ClusterUID types.UID `json:"clusterUID"`
 
 	// keyFingerprint tells API keys apart without showing them.
 	// +required
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="keyFingerprint is immutable"
 	KeyFingerprint string `json:"keyFingerprint"`
 
 	// baselineIDs are the certificates sharing a name that the account had
@@ -169,15 +171,18 @@ type Attempt struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="baselineIDs is immutable"
 	BaselineIDs []string `json:"baselineIDs,omitempty"`
 
 	// outcome of the attempt, once known.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="outcome is set once"
 	Outcome *Outcome `json:"outcome,omitempty"`
 
 	// resolution is what looking in the account found out about an outcome that was
 	// not known.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="resolution is set once"
 	Resolution *Resolution `json:"resolution,omitempty"`
 
 	// disprovedIDs are certificates of the account that could have been the result
@@ -186,11 +191,13 @@ type Attempt struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="oldSelf.all(id, id in self)",message="disprovedIDs are only added"
 	DisprovedIDs []string `json:"disprovedIDs,omitempty"`
 
 	// releaseTime is when a person licensed one more attempt, although it was not known
 	// what became of this one or as many had been made as are made without asking.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="releaseTime is set once"
 	ReleaseTime *metav1.MicroTime `json:"releaseTime,omitempty"`
 }
 
@@ -330,11 +337,8 @@ type ReissueEnd struct {
 
 // Reissue is one reissue of the certificate of a purchase. It is written before it is
 // asked for, like an attempt, and what became of it is added.
-// +kubebuilder:validation:XValidation:rule="self.time == oldSelf.time && self.issuerRef == oldSelf.issuerRef && self.beneficiary == oldSelf.beneficiary && self.keySHA256 == oldSelf.keySHA256 && self.keyAlgorithm == oldSelf.keyAlgorithm && self.dcvMethod == oldSelf.dcvMethod && self.writer == oldSelf.writer && self.clusterUID == oldSelf.clusterUID && self.keyFingerprint == oldSelf.keyFingerprint && self.source == oldSelf.source",message="a reissue is immutable but for what became of it"
-// +kubebuilder:validation:XValidation:rule="has(self.planUID) == has(oldSelf.planUID) && (!has(self.planUID) || self.planUID == oldSelf.planUID) && has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason)",message="planUID and reason are immutable"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.outcome) || (has(self.outcome) && self.outcome == oldSelf.outcome)",message="outcome is set once"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.resolution) || (has(self.resolution) && self.resolution == oldSelf.resolution)",message="resolution is set once"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.end) || (has(self.end) && self.end == oldSelf.end)",message="end is set once"
+// +kubebuilder:validation:XValidation:rule="has(self.reason) == has(oldSelf.reason) && has(self.planUID) == has(oldSelf.planUID) && has(self.source) == has(oldSelf.source)",message="reason, planUID and source are immutable"
+// +kubebuilder:validation:XValidation:rule="(!has(oldSelf.outcome) || has(self.outcome)) && (!has(oldSelf.resolution) || has(self.resolution)) && (!has(oldSelf.end) || has(self.end))",message="what became of a reissue is not removed: outcome, resolution and end"
 type Reissue struct {
 	// number of the reissue; reissues are counted, never ordered by time.
 	// +required
@@ -344,45 +348,54 @@ type Reissue struct {
 
 	// time at which the intent was written.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="time is immutable"
 	Time metav1.MicroTime `json:"time"`
 
 	// issuerRef is the issuer that the request named, and with whose key the
 	// certificate is read from then on.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="issuerRef is immutable"
 	IssuerRef IssuerRef `json:"issuerRef"`
 
 	// beneficiary is who the certificate was reissued for.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="beneficiary is immutable"
 	Beneficiary Beneficiary `json:"beneficiary"`
 
 	// keySHA256 of the key in the signing request, hexadecimal.
 	// +required
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="keySHA256 is immutable"
 	KeySHA256 string `json:"keySHA256"`
 
 	// keyAlgorithm of that key, RSA or ECDSA.
 	// +required
 	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="keyAlgorithm is immutable"
 	KeyAlgorithm string `json:"keyAlgorithm"`
 
 	// dcvMethod that the reissue asks for.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="dcvMethod is immutable"
 	DCVMethod DCVMethod `json:"dcvMethod"`
 
 	// reason why the certificate was reissued, in one sentence.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="reason is immutable"
 	Reason string `json:"reason,omitempty"`
 
 	// planUID is the plan on which a person licensed this reissue.
 	// +kubebuilder:validation:Type=string
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="planUID is immutable"
 	PlanUID types.UID `json:"planUID,omitempty"`
 
 	// writer is the process that asked for the reissue.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="writer is immutable"
 	Writer Writer `json:"writer"`
 
 	// clusterUID is the UID of the namespace kube-system of the cluster that asked
@@ -390,28 +403,34 @@ type Reissue struct {
 	// +kubebuilder:validation:Type=string
 	// +required
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="clusterUID is immutable"
 	ClusterUID types.UID `json:"clusterUID"`
 
 	// keyFingerprint tells API keys apart without showing them.
 	// +required
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="keyFingerprint is immutable"
 	KeyFingerprint string `json:"keyFingerprint"`
 
 	// source is what regfish said of the certificate before.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="source is immutable"
 	Source ReissueSource `json:"source,omitempty"`
 
 	// outcome of asking for it, once known.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="outcome is set once"
 	Outcome *Outcome `json:"outcome,omitempty"`
 
 	// resolution is what reading the certificate found out about an outcome that was
 	// not known.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="resolution is set once"
 	Resolution *Resolution `json:"resolution,omitempty"`
 
 	// end of a reissue that regfish took.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="end is set once"
 	End *ReissueEnd `json:"end,omitempty"`
 }
 
@@ -436,22 +455,17 @@ type Takeover struct {
 
 // PurchaseSpec records what was decided, what was sent and how it ended. It
 // survives a backup that drops status.
-// +kubebuilder:validation:XValidation:rule="self.recordVersion == oldSelf.recordVersion && self.namesHash == oldSelf.namesHash && self.number == oldSelf.number && self.endpoint == oldSelf.endpoint && self.issuerRef == oldSelf.issuerRef && self.beneficiary == oldSelf.beneficiary && self.action == oldSelf.action && self.sku == oldSelf.sku && self.commonName == oldSelf.commonName && self.dnsNames == oldSelf.dnsNames && self.dcvMethod == oldSelf.dcvMethod && self.validityDays == oldSelf.validityDays",message="a purchase is immutable but for what became of it"
-// +kubebuilder:validation:XValidation:rule="has(self.planUID) == has(oldSelf.planUID) && (!has(self.planUID) || self.planUID == oldSelf.planUID)",message="planUID is immutable"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.abandonTime) || (has(self.abandonTime) && self.abandonTime == oldSelf.abandonTime)",message="abandonTime is set once"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.takeovers) || (has(self.takeovers) && oldSelf.takeovers.all(o, self.takeovers.exists(n, n.number == o.number)))",message="takeovers are only added"
-// +kubebuilder:validation:XValidation:rule="has(self.dcvEmails) == has(oldSelf.dcvEmails) && (!has(self.dcvEmails) || self.dcvEmails == oldSelf.dcvEmails) && has(self.organizationID) == has(oldSelf.organizationID) && (!has(self.organizationID) || self.organizationID == oldSelf.organizationID)",message="dcvEmails and organizationID are immutable"
-// +kubebuilder:validation:XValidation:rule="has(self.request) == has(oldSelf.request) && (!has(self.request) || self.request == oldSelf.request)",message="request is immutable"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.certificateID) || (has(self.certificateID) && self.certificateID == oldSelf.certificateID)",message="certificateID is set once"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.attempts) || (has(self.attempts) && oldSelf.attempts.all(o, self.attempts.exists(n, n.number == o.number)))",message="attempts are only added"
-// +kubebuilder:validation:XValidation:rule="has(self.sourceCertificateID) == has(oldSelf.sourceCertificateID) && (!has(self.sourceCertificateID) || self.sourceCertificateID == oldSelf.sourceCertificateID) && has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason)",message="sourceCertificateID and reason are immutable"
-// +kubebuilder:validation:XValidation:rule="!has(self.reissues) || self.reissues.all(r, r.number <= size(self.reissues))",message="reissues are numbered from 1 without gaps"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.reissues) || (has(self.reissues) && size(self.reissues) >= size(oldSelf.reissues))",message="reissues are only added"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.successors) || (has(self.successors) && oldSelf.successors.all(o, self.successors.exists(n, n.number == o.number)))",message="successors are only added"
+// +kubebuilder:validation:XValidation:rule="has(self.reason) == has(oldSelf.reason) && has(self.sourceCertificateID) == has(oldSelf.sourceCertificateID) && has(self.request) == has(oldSelf.request) && has(self.dcvEmails) == has(oldSelf.dcvEmails) && has(self.organizationID) == has(oldSelf.organizationID) && has(self.planUID) == has(oldSelf.planUID)",message="what was decided is immutable: reason, sourceCertificateID, request, dcvEmails, organizationID and planUID"
+// +kubebuilder:validation:XValidation:rule="(!has(oldSelf.attempts) || has(self.attempts)) && (!has(oldSelf.reissues) || has(self.reissues)) && (!has(oldSelf.successors) || has(self.successors)) && (!has(oldSelf.certificateID) || has(self.certificateID)) && (!has(oldSelf.abandonTime) || has(self.abandonTime)) && (!has(oldSelf.takeovers) || has(self.takeovers))",message="what became of a purchase is not removed: attempts, reissues, successors, certificateID, abandonTime and takeovers"
 type PurchaseSpec struct {
+	// What a rule can say of one field stands at that field. For each field that a rule names
+	// of its own object the API server copies the schema of all of them, with every write; the
+	// rules above say only what may not go.
+
 	// recordVersion of this record.
 	// +required
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="recordVersion is immutable"
 	RecordVersion int32 `json:"recordVersion"`
 
 	// namesHash names the set of purchases that one order at a time may be
@@ -460,51 +474,61 @@ type PurchaseSpec struct {
 	// +required
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{16}$`
 	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="namesHash is immutable"
 	NamesHash string `json:"namesHash"`
 
 	// number of the purchase in that set; 0 for a plan, which stands for a
 	// purchase that a person has to decide on and was never sent.
 	// +required
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="number is immutable"
 	Number int32 `json:"number"`
 
 	// endpoint of the API that the order is placed at.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="endpoint is immutable"
 	Endpoint string `json:"endpoint"`
 
 	// issuerRef is the issuer that the request named.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="issuerRef is immutable"
 	IssuerRef IssuerRef `json:"issuerRef"`
 
 	// beneficiary is who the purchase was made for.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="beneficiary is immutable"
 	Beneficiary Beneficiary `json:"beneficiary"`
 
 	// action is New, Renew or Import.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="action is immutable"
 	Action string `json:"action"`
 
 	// reason for the action, in one sentence.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="reason is immutable"
 	Reason string `json:"reason,omitempty"`
 
 	// sourceCertificateID is the certificate that a Renew renews.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="sourceCertificateID is immutable"
 	SourceCertificateID string `json:"sourceCertificateID,omitempty"`
 
 	// sku that is bought.
 	// +required
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="sku is immutable"
 	SKU string `json:"sku"`
 
 	// commonName that is ordered.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="commonName is immutable"
 	CommonName string `json:"commonName"`
 
 	// dnsNames that are ordered, the common name among them.
@@ -512,17 +536,20 @@ type PurchaseSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=250
 	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="dnsNames is immutable"
 	DNSNames []string `json:"dnsNames"`
 
 	// request is the certificate signing request, PEM; empty in an Import of a certificate
 	// that was issued for a key of somebody else, which is reissued before it is handed out.
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="request is immutable"
 	Request []byte `json:"request,omitempty"`
 
 	// dcvMethod that the order asks for.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="dcvMethod is immutable"
 	DCVMethod DCVMethod `json:"dcvMethod"`
 
 	// dcvEmails that the order asks for the mail to be sent to.
@@ -530,15 +557,18 @@ type PurchaseSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
 	// +kubebuilder:validation:items:MaxLength=254
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="dcvEmails is immutable"
 	DCVEmails []string `json:"dcvEmails,omitempty"`
 
 	// organizationID of the organization that the order is placed for.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="organizationID is immutable"
 	OrganizationID string `json:"organizationID,omitempty"`
 
 	// validityDays that are bought.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="validityDays is immutable"
 	ValidityDays int32 `json:"validityDays"`
 
 	// planUID is the plan on which a person licensed this purchase. It licenses no
@@ -546,6 +576,7 @@ type PurchaseSpec struct {
 	// +kubebuilder:validation:Type=string
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="planUID is immutable"
 	PlanUID types.UID `json:"planUID,omitempty"`
 
 	// attempts to place the order. Each is written before the order is sent.
@@ -553,6 +584,7 @@ type PurchaseSpec struct {
 	// +listType=map
 	// +listMapKey=number
 	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:XValidation:rule="oldSelf.all(o, self.exists(n, n.number == o.number))",message="attempts are only added"
 	Attempts []Attempt `json:"attempts,omitempty"`
 
 	// reissues of the certificate, which cost nothing. Each is written before it is asked
@@ -561,6 +593,8 @@ type PurchaseSpec struct {
 	// +listType=map
 	// +listMapKey=number
 	// +kubebuilder:validation:MaxItems=500
+	// +kubebuilder:validation:XValidation:rule="self.all(r, r.number <= size(self))",message="reissues are numbered from 1 without gaps"
+	// +kubebuilder:validation:XValidation:rule="size(self) >= size(oldSelf)",message="reissues are only added"
 	Reissues []Reissue `json:"reissues,omitempty"`
 
 	// successors announce later purchases of the same names.
@@ -568,6 +602,7 @@ type PurchaseSpec struct {
 	// +listType=map
 	// +listMapKey=number
 	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:XValidation:rule="oldSelf.all(o, self.exists(n, n.number == o.number))",message="successors are only added"
 	Successors []Successor `json:"successors,omitempty"`
 
 	// certificateID is the vendor's id of the certificate. It is set once: by
@@ -576,10 +611,12 @@ type PurchaseSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="certificateID is set once"
 	CertificateID string `json:"certificateID,omitempty"`
 
 	// abandonTime is when a person gave the purchase up.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="abandonTime is set once"
 	AbandonTime *metav1.MicroTime `json:"abandonTime,omitempty"`
 
 	// takeovers by other clusters than the one that made the purchase. The last one
@@ -588,6 +625,7 @@ type PurchaseSpec struct {
 	// +listType=map
 	// +listMapKey=number
 	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:XValidation:rule="oldSelf.all(o, self.exists(n, n.number == o.number))",message="takeovers are only added"
 	Takeovers []Takeover `json:"takeovers,omitempty"`
 }
 

@@ -5,12 +5,16 @@ package operator_test
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -185,6 +189,150 @@ func TestLedgerCannotBeRewritten(t *testing.T) {
 			t.Errorf("%s: the API server takes it: %v", tc.name, err)
 		}
 	}
+}
+
+// completePurchase is a record that says all that one can.
+func completePurchase(namespace string) *v1alpha1.RegfishPurchase {
+	p := samplePurchase(namespace)
+	now := metav1.NewMicroTime(time.Now())
+	end := metav1.NewTime(now.Time)
+	outcome := &v1alpha1.Outcome{Result: v1alpha1.OutcomeUnknown, Final: true, Answered: true, HTTPStatus: 500, Message: "said", RetryAfter: &end, Time: now}
+	resolution := &v1alpha1.Resolution{Result: v1alpha1.ResolutionAdopted, CertificateID: "ID1", Proved: true, Message: "seen", Time: now}
+	writer := v1alpha1.Writer{PodNamespace: "ns", PodName: "pod", PodUID: "uid", StartNonce: "n"}
+	s := &p.Spec
+	s.IssuerRef.Namespace, s.Reason, s.SourceCertificateID, s.DCVEmails, s.OrganizationID = "shop", "due", "ID0", []string{"a@example.com"}, "org"
+	s.PlanUID, s.CertificateID, s.AbandonTime = "plan", "ID1", &now
+	s.Takeovers = []v1alpha1.Takeover{{Number: 1, ClusterUID: "there", Time: now}}
+	s.Successors = []v1alpha1.Successor{{Number: 2, Action: v1alpha1.ActionNew, RequestUID: "u2", Time: now}}
+	a := &s.Attempts[0]
+	a.Writer, a.Outcome, a.Resolution, a.DisprovedIDs, a.ReleaseTime = writer, outcome, resolution, []string{"X1"}, &now
+	s.Reissues = []v1alpha1.Reissue{{
+		Number: 1, Time: now, IssuerRef: s.IssuerRef, Beneficiary: s.Beneficiary, KeySHA256: "aa", KeyAlgorithm: "RSA", DCVMethod: v1alpha1.DCVMethodCNAME,
+		Reason: "due", PlanUID: "plan", Writer: writer, ClusterUID: "c", KeyFingerprint: "f", Outcome: outcome, Resolution: resolution,
+		Source: v1alpha1.ReissueSource{ReissueID: "1", RequestTime: &end, NotAfter: &end, SerialNumber: "01", SHA256: "bb"},
+		End:    &v1alpha1.ReissueEnd{Result: "Issued", Message: "came", Time: now},
+	}}
+	return p
+}
+
+// TestNothingInARecordChangesOrGoes: each value that a record may have is refused in another
+// form, and each part of it is kept, whatever it is part of.
+func TestNothingInARecordChangesOrGoes(t *testing.T) {
+	env := testenv.New(t)
+	p := completePurchase(env.Namespace)
+	if err := env.Client.Create(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range empty(reflect.ValueOf(p.Spec), "spec") {
+		t.Errorf("the record has no %s, so it is not known whether that stays", field)
+	}
+	record, err := runtime.DefaultUnstructuredConverter.ToUnstructured(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record["apiVersion"], record["kind"] = v1alpha1.GroupVersion.String(), "RegfishPurchase"
+	tried := 0
+	for name, change := range changes(record["spec"], "spec") {
+		other := runtime.DeepCopyJSON(record)
+		other["spec"] = change(other["spec"])
+		tried++
+		if err := env.Client.Update(t.Context(), &unstructured.Unstructured{Object: other}, client.DryRunAll); !apierrors.IsInvalid(err) {
+			t.Errorf("%s: the API server takes it: %v", name, err)
+		}
+	}
+	if tried < 150 {
+		t.Errorf("only %d changes were tried", tried)
+	}
+}
+
+// TestNothingThatWasDecidedIsAdded: what was decided without a value stays without it.
+func TestNothingThatWasDecidedIsAdded(t *testing.T) {
+	env := testenv.New(t)
+	all, p := completePurchase(env.Namespace).Spec, completePurchase(env.Namespace)
+	s := &p.Spec
+	s.Reason, s.SourceCertificateID, s.Request, s.DCVEmails, s.OrganizationID, s.PlanUID = "", "", nil, nil, "", ""
+	s.Attempts[0].BaselineIDs, s.Reissues[0].Reason, s.Reissues[0].PlanUID, s.Reissues[0].Source = nil, "", "", v1alpha1.ReissueSource{}
+	if err := env.Client.Create(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	for name, add := range map[string]func(*v1alpha1.PurchaseSpec){
+		"reason":              func(s *v1alpha1.PurchaseSpec) { s.Reason = all.Reason },
+		"sourceCertificateID": func(s *v1alpha1.PurchaseSpec) { s.SourceCertificateID = all.SourceCertificateID },
+		"request":             func(s *v1alpha1.PurchaseSpec) { s.Request = all.Request },
+		"dcvEmails":           func(s *v1alpha1.PurchaseSpec) { s.DCVEmails = all.DCVEmails },
+		"organizationID":      func(s *v1alpha1.PurchaseSpec) { s.OrganizationID = all.OrganizationID },
+		"planUID":             func(s *v1alpha1.PurchaseSpec) { s.PlanUID = all.PlanUID },
+		"baselineIDs":         func(s *v1alpha1.PurchaseSpec) { s.Attempts[0].BaselineIDs = all.Attempts[0].BaselineIDs },
+		"reason of a reissue": func(s *v1alpha1.PurchaseSpec) { s.Reissues[0].Reason = all.Reissues[0].Reason },
+		"plan of a reissue":   func(s *v1alpha1.PurchaseSpec) { s.Reissues[0].PlanUID = all.Reissues[0].PlanUID },
+		"source of a reissue": func(s *v1alpha1.PurchaseSpec) { s.Reissues[0].Source = all.Reissues[0].Source },
+	} {
+		other := p.DeepCopy()
+		add(&other.Spec)
+		if err := env.Client.Update(t.Context(), other, client.DryRunAll); !apierrors.IsInvalid(err) {
+			t.Errorf("%s: the API server takes it: %v", name, err)
+		}
+	}
+}
+
+// empty are the fields below v that have no value.
+func empty(v reflect.Value, path string) (found []string) {
+	switch {
+	case v.IsZero():
+		return []string{path}
+	case v.Kind() == reflect.Pointer:
+		return empty(v.Elem(), path)
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+		return empty(v.Index(0), path)
+	case v.Kind() == reflect.Struct && v.Type().PkgPath() == reflect.TypeFor[v1alpha1.PurchaseSpec]().PkgPath():
+		for i := range v.NumField() {
+			found = append(found, empty(v.Field(i), path+"."+v.Type().Field(i).Name)...)
+		}
+	}
+	return found
+}
+
+// changes are all ways to change or remove one value below v, each by what it does.
+func changes(v any, path string) map[string]func(any) any {
+	found := map[string]func(any) any{}
+	switch v := v.(type) {
+	case map[string]any:
+		for key := range v {
+			found[path+"."+key+" is removed"] = func(v any) any { delete(v.(map[string]any), key); return v }
+			for name, change := range changes(v[key], path+"."+key) {
+				found[name] = func(v any) any { m := v.(map[string]any); m[key] = change(m[key]); return m }
+			}
+		}
+	case []any:
+		for i := range v {
+			found[fmt.Sprintf("%s[%d] is removed", path, i)] = func(v any) any { return slices.Delete(v.([]any), i, i+1) }
+			for name, change := range changes(v[i], fmt.Sprintf("%s[%d]", path, i)) {
+				found[name] = func(v any) any { l := v.([]any); l[i] = change(l[i]); return l }
+			}
+		}
+	default:
+		found[path+" changes"] = func(v any) any { return another(v) }
+	}
+	return found
+}
+
+// another is a value that is as good as v.
+func another(v any) any {
+	switch v := v.(type) {
+	case bool:
+		return !v
+	case int64:
+		return v + 1
+	case string:
+		if at, err := time.Parse(time.RFC3339, v); err == nil {
+			return at.Add(time.Hour).Format("2006-01-02T15:04:05.000000Z07:00")
+		}
+		if strings.HasSuffix(v, "a") {
+			return v[:len(v)-1] + "b"
+		}
+		return v[:len(v)-1] + "a"
+	}
+	return nil
 }
 
 // TestPurchasesAreSelectedByTheServer: decisions read the ledger live by these.
