@@ -148,10 +148,13 @@ type classKey struct{}
 // asPoll returns a context whose calls come after those of everybody else.
 func asPoll(ctx context.Context) context.Context { return context.WithValue(ctx, classKey{}, polls) }
 
-// ToHandOver returns a context for the calls with which a certificate that was bought is
-// handed over. They come after what else is read: an order need not wait until all that was
-// issued is handed over.
-func ToHandOver(ctx context.Context) context.Context {
+// AfterOrders returns a context whose calls come after what is read for orders, which need
+// not wait until all that was issued is handed over, and all that is Ready was looked at
+// again. To ask for it twice changes nothing.
+func AfterOrders(ctx context.Context) context.Context {
+	if classOf(ctx) == fetches {
+		return ctx
+	}
 	return context.WithValue(ctx, classKey{}, fetches)
 }
 

@@ -6,6 +6,7 @@ package poller
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/regfish/regfish-issuer/internal/regfish"
@@ -50,24 +51,42 @@ func (c Checks) MayList(ctx context.Context) error {
 
 // shared is an answer of regfish, and when it came.
 type shared[T any] struct {
-	asking chan struct{} // whoever comes while regfish is asked shares the answer
-	at     time.Time
-	value  T
-	err    error
+	// Whoever comes while regfish is asked shares the answer, but nobody waits for one whose
+	// call comes later than theirs would.
+	asking [classes]chan struct{}
+
+	mu    sync.Mutex
+	at    time.Time
+	value T
+	err   error
 }
 
-func newShared[T any]() *shared[T] { return &shared[T]{asking: make(chan struct{}, 1)} }
+func newShared[T any]() *shared[T] {
+	s := &shared[T]{}
+	for i := range s.asking {
+		s.asking[i] = make(chan struct{}, 1)
+	}
+	return s
+}
 
 func (s *shared[T]) read(ctx context.Context, c *Client, ask func(context.Context) (T, error)) (T, error) {
-	s.asking <- struct{}{}
-	defer func() { <-s.asking }()
-	if c.account.limits.Rate > 0 && !s.at.IsZero() && time.Since(s.at) < sharedFor {
-		return s.value, s.err
+	asking := s.asking[classOf(ctx)]
+	asking <- struct{}{}
+	defer func() { <-asking }()
+	if c.account.limits.Rate > 0 {
+		s.mu.Lock()
+		at, value, err := s.at, s.value, s.err
+		s.mu.Unlock()
+		if !at.IsZero() && time.Since(at) < sharedFor {
+			return value, err
+		}
 	}
 	value, err := ask(ctx)
 	if ctx.Err() == nil && regfish.KindOf(err) != regfish.KindNotNow {
 		// regfish said something.
+		s.mu.Lock()
 		s.value, s.err, s.at = value, err, time.Now()
+		s.mu.Unlock()
 	}
 	return value, err
 }

@@ -4,6 +4,7 @@
 package poller
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -48,6 +49,29 @@ func TestChecksAreShared(t *testing.T) {
 		v.fails(nil)
 		pass(sharedFor)
 		check(nil)
+	})
+}
+
+// A check that an issuer's orders wait for does not wait for one of an issuer that is Ready,
+// which comes with the certificates that are to be handed over.
+func TestChecksDoNotWaitForThoseOfWhatIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewAccounts(DefaultLimits).Client(newVendor(1))
+		ctx, stop := context.WithCancel(t.Context())
+		var work sync.WaitGroup
+		keep(ctx, &work, 200, func() { _, _ = c.Download(AfterOrders(ctx), "C00000") })
+		pass(time.Minute)
+		work.Go(func() { _, _ = c.Checks().Products(AfterOrders(ctx)) })
+		pass(time.Second)
+		begun := time.Now()
+		if _, err := c.Checks().Products(ctx); err != nil {
+			t.Error(err)
+		}
+		if waited := time.Since(begun); waited > time.Second {
+			t.Errorf("it waited %s", waited)
+		}
+		stop()
+		work.Wait()
 	})
 }
 

@@ -46,8 +46,8 @@ const (
 	recovery = 0.1
 	// spare is the share of the burst that polls leave to everybody else.
 	spare = 5
-	// passes is how many calls go before certificates that wait, until one of these has its
-	// turn: orders may be placed for an hour, and what was bought is to be handed over.
+	// passes is how many calls go before fetches that wait, until one of these has its turn:
+	// orders may be placed for an hour, and what was bought is to be handed over.
 	passes = 15
 )
 
@@ -57,7 +57,7 @@ type class int
 const (
 	orders  class = iota // an order that is about to be placed
 	reads                // what somebody waits for, the list before an order among it
-	fetches              // what hands a certificate over: thousands may be issued at once
+	fetches              // what hands certificates over, of which thousands may be issued at once, and checks what is Ready
 	polls                // what can come later
 	classes = iota
 )
@@ -78,7 +78,7 @@ type gate struct {
 	closed  time.Time // until when regfish asked to be left alone
 	opened  time.Time // when the breaker opened last
 	waiting [classes][]chan struct{}
-	passed  int       // calls that went before certificates that wait
+	passed  int       // calls that went before fetches that wait
 	pressed time.Time // when an order that had waited got its call last
 	timer   *time.Timer
 }

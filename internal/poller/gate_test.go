@@ -112,7 +112,7 @@ func TestReadsComeBeforeCertificates(t *testing.T) {
 		c := NewAccounts(DefaultLimits).Client(v)
 		ctx, stop := context.WithCancel(t.Context())
 		var work sync.WaitGroup
-		keep(ctx, &work, 200, func() { _, _ = c.Download(ToHandOver(ctx), "C00000") })
+		keep(ctx, &work, 200, func() { _, _ = c.Download(AfterOrders(ctx), "C00000") })
 		pass(time.Minute)
 		for range 5 {
 			begun := time.Now()
@@ -151,7 +151,7 @@ func TestCertificatesAreFetchedWhileOrdersArePlaced(t *testing.T) {
 		for range 4 {
 			work.Go(func() {
 				for ctx.Err() == nil {
-					if _, err := c.Download(ToHandOver(ctx), "C00000"); err != nil && ctx.Err() == nil {
+					if _, err := c.Download(AfterOrders(ctx), "C00000"); err != nil && ctx.Err() == nil {
 						t.Errorf("a certificate that was bought is not fetched: %v", err)
 						return
 					}

@@ -54,8 +54,62 @@ func TestListIsNeverOlderThanTheQuestion(t *testing.T) {
 	})
 }
 
+// A look at all orders, and a check that a key may list, share the list that is about to be
+// sent for an order; an order never waits for theirs.
+func TestLooksShareTheListOfAnOrder(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason      string
+		first, then func(context.Context) context.Context
+		lists       int
+		orders      int // that wait for their calls
+	}{
+		"a look after an order":                    {reason: "the list shows it as much", first: asReads, then: asPoll, lists: 1},
+		"a check after an order":                   {reason: "the list shows it as much", first: asReads, then: AfterOrders, lists: 1},
+		"another order":                            {reason: "the list shows it as much", first: asReads, then: asReads, lists: 1},
+		"an order after a look":                    {reason: "the list of a look comes after what orders need", first: asPoll, then: asReads, lists: 2},
+		"an order after a check":                   {reason: "the list of a check comes after what orders need", first: AfterOrders, then: asReads, lists: 2},
+		"a look after a check":                     {reason: "the list of a check may be for one row", first: AfterOrders, then: asPoll, lists: 2},
+		"a look after an order, while others wait": {reason: "what it finds could not be handed over", first: asReads, then: asPoll, lists: 2, orders: 1},
+		"another look":                             {reason: "one poller has one list at a time", first: asPoll, then: asPoll, lists: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := newVendor(10)
+				c := NewAccounts(DefaultLimits).Client(v) // whose bucket is empty
+				var work sync.WaitGroup
+				for range tc.orders {
+					work.Go(func() {
+						_, release, err := c.Reserve(t.Context())
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						release()
+					})
+				}
+				synctest.Wait()
+				for _, as := range []func(context.Context) context.Context{tc.first, tc.then} {
+					work.Go(func() {
+						rows := 0
+						if err := c.Certificates(as(t.Context()), func(regfish.Certificate) error { rows++; return nil }); err != nil || rows != 10 {
+							t.Errorf("%d rows, error %v", rows, err)
+						}
+					})
+					synctest.Wait()
+				}
+				work.Wait()
+				if n := len(v.made("list")); n != tc.lists {
+					t.Errorf("%d lists, want %d: %s", n, tc.lists, tc.reason)
+				}
+			})
+		})
+	}
+}
+
+func asReads(ctx context.Context) context.Context { return ctx }
+
 // One who has seen enough, or does not wait any more, does not end the list of the
-// others; and a list that nobody reads is not read to its end.
+// others, nor does one who breaks down; and a list that nobody reads is not read to its end.
 func TestReadersOfAListAreIndependent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVendor(1000)
@@ -79,6 +133,13 @@ func TestReadersOfAListAreIndependent(t *testing.T) {
 				t.Error(err)
 			}
 		})
+		broken := func(regfish.Certificate) error { panic("broken") }
+		synctest.Wait()
+		work.Go(func() {
+			if err := c.Certificates(asPoll(t.Context()), broken); regfish.KindOf(err) != regfish.KindUnreadable {
+				t.Errorf("a reader that breaks down: %v", err)
+			}
+		})
 		work.Wait()
 		if rows != 1000 || len(v.made("list")) != 1 {
 			t.Errorf("%d rows in %d lists", rows, len(v.made("list")))
@@ -91,7 +152,6 @@ func TestReadersOfAListAreIndependent(t *testing.T) {
 		if n := (v.spent() - before) / rowBytes; n > 2 {
 			t.Errorf("%d rows were read for one who wanted one", n)
 		}
-		broken := func(regfish.Certificate) error { panic("broken") }
 		if err := c.Certificates(t.Context(), broken); regfish.KindOf(err) != regfish.KindUnreadable {
 			t.Errorf("a reader that breaks down: %v", err)
 		}
@@ -152,15 +212,22 @@ func TestListGathersReadersWhileOrdersWait(t *testing.T) {
 }
 
 // One list after the other would be read all the time: between two of them there is three
-// times as long as one takes, and half a second at most.
+// times as long as one takes, and half a second at most; and where many share them, three
+// times that.
 func TestListsLeaveTimeBetweenThem(t *testing.T) {
-	for latency, pause := range map[time.Duration]time.Duration{
-		20 * time.Millisecond: 60 * time.Millisecond,
-		2 * time.Second:       gathering,
+	for _, tc := range []struct {
+		latency time.Duration
+		share   int
+		pause   time.Duration
+	}{
+		{20 * time.Millisecond, many - 1, 60 * time.Millisecond},
+		{2 * time.Second, many - 1, gathering},
+		{20 * time.Millisecond, many, 180 * time.Millisecond},
+		{2 * time.Second, many, 3 * gathering},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			v := newVendor(1)
-			v.latency = latency
+			v.latency = tc.latency
 			c := NewAccounts(Limits{}).Client(v)
 			asks := func() {
 				if err := c.Certificates(t.Context(), func(regfish.Certificate) error { return nil }); err != nil {
@@ -168,7 +235,7 @@ func TestListsLeaveTimeBetweenThem(t *testing.T) {
 				}
 			}
 			var work sync.WaitGroup
-			for range 3 {
+			for range tc.share {
 				work.Go(func() {
 					for range 5 {
 						asks()
@@ -178,11 +245,13 @@ func TestListsLeaveTimeBetweenThem(t *testing.T) {
 			work.Wait()
 			lists := v.made("list")
 			if n := len(lists); n < 5 || n > 6 {
-				t.Errorf("%d lists for three who ask five times each", n)
+				t.Fatalf("%d lists for %d who ask five times each", n, tc.share)
 			}
-			for i := range lists[1:] {
-				if between := lists[i+1].Sub(lists[i]); between != latency+pause {
-					t.Errorf("a list of %s comes %s after the one before", latency, between)
+			// The first may have been sent before all had asked, and the last is for those who
+			// came too late for that one.
+			for i := range lists[2 : len(lists)-1] {
+				if between := lists[i+2].Sub(lists[i+1]); between != tc.latency+tc.pause {
+					t.Errorf("a list of %s that %d share comes %s after the one before", tc.latency, tc.share, between)
 				}
 			}
 			pass(time.Minute)

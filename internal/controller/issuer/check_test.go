@@ -17,6 +17,7 @@ import (
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/credentials"
+	"github.com/regfish/regfish-issuer/internal/poller"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
 
@@ -31,9 +32,12 @@ type vendor struct {
 	noList,
 	noOrganizations error
 	organizations []regfish.Organization
+	// patient reports whether the last call lets orders go first.
+	patient bool
 }
 
-func (v *vendor) Products(context.Context) ([]regfish.Product, error) {
+func (v *vendor) Products(ctx context.Context) ([]regfish.Product, error) {
+	v.patient = ctx == poller.AfterOrders(ctx)
 	return v.products, v.noProducts
 }
 
@@ -52,6 +56,30 @@ func theIssuer(sku string) *v1alpha1.RegfishClusterIssuer {
 
 func vendorSays(kind regfish.Kind, status int) error {
 	return &regfish.Error{Op: "list", Kind: kind, Status: status, Message: "words of the vendor"}
+}
+
+func TestOrdersGoBeforeAnotherLookAtWhatIsReady(t *testing.T) {
+	for name, tt := range map[string]struct {
+		reason     string
+		conditions []metav1.Condition
+		want       bool
+	}{
+		"an issuer that nobody looked at":  {reason: "its orders wait for it"},
+		"an issuer that is not Ready":      {reason: "its orders wait for it", conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: 3}}},
+		"an issuer that was Ready before":  {reason: "its orders wait until what changed was looked at", conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, ObservedGeneration: 2}}},
+		"an issuer that is Ready as it is": {reason: "orders are placed with it meanwhile", conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, ObservedGeneration: 3}}, want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i, v := theIssuer("RapidSSL"), &vendor{}
+			i.Status.Conditions = tt.conditions
+			if _, err := check(t.Context(), func(context.Context, v1alpha1.Issuer) (Vendor, error) { return v, nil }, i); err != nil {
+				t.Fatal(err)
+			}
+			if v.patient != tt.want {
+				t.Errorf("orders go first: %t, want %t: %s", v.patient, tt.want, tt.reason)
+			}
+		})
+	}
 }
 
 func TestCheck(t *testing.T) {

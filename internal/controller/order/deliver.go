@@ -53,7 +53,7 @@ func (r *Reconciler) deliver(ctx context.Context, in *input, p *v1alpha1.Regfish
 	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionIssued); c != nil {
 		issuedAt = c.LastTransitionTime.Time
 	}
-	ctx = poller.ToHandOver(ctx)
+	ctx = poller.AfterOrders(ctx)
 	since := r.Clock.Now().Sub(issuedAt)
 	pause := min(lastFetch, max(firstFetch, since/4))
 	vendor, issuer, err := r.seller(ctx, p)

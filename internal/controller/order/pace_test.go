@@ -31,6 +31,7 @@ import (
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/controller"
 	"github.com/regfish/regfish-issuer/internal/pki"
+	"github.com/regfish/regfish-issuer/internal/poller"
 	"github.com/regfish/regfish-issuer/internal/purchase"
 	"github.com/regfish/regfish-issuer/internal/regfish"
 )
@@ -48,13 +49,23 @@ type fickle struct {
 	unread error
 }
 
-func (v *fickle) Certificate(context.Context, string) (regfish.Certificate, error) {
+func (v *fickle) Certificate(ctx context.Context, _ string) (regfish.Certificate, error) {
 	v.asked++
+	v.patient(ctx)
 	return regfish.Certificate{ID: "C1", Status: regfish.StatusIssued, CommonName: "www.example.com", CertificatePEMAvailable: true}, nil
 }
 
-func (v *fickle) Download(context.Context, string) ([]byte, error) {
+// patient fails the test if the call does not let go first what is read for orders.
+func (v *fickle) patient(ctx context.Context) {
+	v.t.Helper()
+	if ctx != poller.AfterOrders(ctx) {
+		v.t.Error("what is handed over keeps orders waiting")
+	}
+}
+
+func (v *fickle) Download(ctx context.Context, _ string) ([]byte, error) {
 	v.downloads++
+	v.patient(ctx)
 	if v.unread != nil {
 		return nil, v.unread
 	}
