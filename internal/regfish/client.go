@@ -120,8 +120,9 @@ func New(cfg Config) (*Client, error) {
 		// stream was reset, and every call here is meant to be sent once.
 		Protocols: http1(),
 		// A compressed answer could be a thousand times larger than its bound.
-		DisableCompression:     true,
-		MaxIdleConnsPerHost:    4,
+		DisableCompression: true,
+		// As many as call at once when orders come at once: each new one is a handshake.
+		MaxIdleConnsPerHost:    16,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: maxHeaderBytes,
 	}
