@@ -62,7 +62,7 @@ func run(args []string) error {
 	flags.StringVar(&o.MetricsCertDir, "metrics-cert-dir", "", "folder with tls.crt and tls.key of the metrics endpoint (default: a certificate that is made at start and signed by nobody)")
 	flags.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 for none")
 	flags.BoolVar(&o.LeaderElection, "leader-elect", true, "elect a leader; switch it off only where there can never be a second process")
-	flags.IntVar(&o.Concurrency, "concurrency", 32, "how many objects of each kind are worked on at once; an order that is being sent takes a place until regfish answers")
+	flags.IntVar(&o.Concurrency, "concurrency", 64, "how many objects of each kind are worked on at once; an order that is being sent takes a place until regfish answers")
 	flags.DurationVar(&o.PollInterval, "poll-interval", purchasecontroller.DefaultLook, "pause between two looks at a fresh purchase; it grows with the purchase's age, up to eight minutes")
 	flags.DurationVar(&o.DNSPatience, "dns-patience", defaultDNSPatience, "how long an order may wait for its DNS records before Warning events ask somebody to set them; 0 where no automation does")
 	flags.Float64Var(&o.Limits.Rate, "vendor-rate", poller.DefaultLimits.Rate, "how many calls a second are made at regfish in the long run, for each endpoint and API key")
