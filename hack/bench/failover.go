@@ -31,28 +31,18 @@ func (b *bench) failover(ctx context.Context, r *rig) error {
 		return err
 	}
 	f := &changes{rig: r, leader: leader}
-	var stopped, inFlight, killed []float64
-	for range 3 {
-		took, err := f.stop(ctx)
-		if err != nil {
-			return err
-		}
-		stopped = append(stopped, took)
+	stopped, err := several(ctx, 3, f.stop)
+	if err != nil {
+		return err
 	}
-	for range 2 {
-		took, err := f.stopInFlight(ctx)
-		if err != nil {
-			return err
-		}
-		inFlight = append(inFlight, took)
+	inFlight, err := several(ctx, 2, f.stopInFlight)
+	if err != nil {
+		return err
 	}
 	// How long that takes depends on when within its period the standby looked last.
-	for range 3 {
-		took, err := f.kill(ctx)
-		if err != nil {
-			return err
-		}
-		killed = append(killed, took-(operator.DefaultLeaseDuration+operator.DefaultRetryPeriod).Seconds())
+	killed, err := several(ctx, 5, f.kill)
+	if err != nil {
+		return err
 	}
 	b.figure("acts-after-sigterm", share(stopped, 1))
 	b.figure("acts-after-sigterm-with-an-order-in-flight", share(inFlight, 1))
@@ -64,6 +54,18 @@ func (b *bench) failover(ctx context.Context, r *rig) error {
 	}
 	b.figure("orders-beside-those-asked-for", float64(len(sold)-f.asked))
 	return nil
+}
+
+// several measures a change of the leader so many times.
+func several(ctx context.Context, n int, change func(context.Context) (float64, error)) (took []float64, err error) {
+	for range n {
+		t, err := change(ctx)
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, t)
+	}
+	return took, nil
 }
 
 // changes are changes of the leader.
@@ -135,8 +137,8 @@ func (f *changes) stopInFlight(ctx context.Context) (float64, error) {
 	return ordered.Sub(recorded).Seconds(), err
 }
 
-// kill kills the leader while it sends an order, and returns how long it takes until the
-// other orders.
+// kill kills the leader while it sends an order, and returns how much longer than a lease and
+// a retry it takes until the other orders.
 func (f *changes) kill(ctx context.Context) (float64, error) {
 	standby, err := f.standby(ctx)
 	if err != nil {
@@ -149,7 +151,7 @@ func (f *changes) kill(ctx context.Context) (float64, error) {
 	f.leader.kill()
 	f.leader = standby
 	ordered, err := f.acts(ctx)
-	return ordered.Sub(at).Seconds(), err
+	return (ordered.Sub(at) - operator.DefaultLeaseDuration - operator.DefaultRetryPeriod).Seconds(), err
 }
 
 // standby starts a second replica, and waits until it is ready to take over.

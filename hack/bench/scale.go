@@ -27,7 +27,7 @@ const (
 	// age of the orders under way.
 	age = 4 * 24 * time.Hour
 	// starts are how often a start is measured; the median counts.
-	starts = 3
+	starts = 5
 	// quietly has nobody be told of orders that have waited for minutes here, and for days in
 	// the account.
 	quietly = "--dns-patience=24h"
