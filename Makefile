@@ -162,7 +162,7 @@ lint: tools ## Check formatting, go vet, golangci-lint.
 	$(GOLANGCI_LINT) run
 
 .PHONY: bench
-bench: $(ASSETS) ## Measure what thousands of orders cost, write bin/bench.json, and fail if a bar is missed. A quiet machine, 45 minutes.
+bench: $(ASSETS) ## Measure what thousands of orders cost, write bin/bench.json, and fail if a bar is missed. A quiet machine, an hour.
 ##+ ROWS=idle,burst measures some parts only; STEADY=1m shortens the longest (20m).
 	@mkdir -p bin && go build -o bin/bench ./hack/bench
 	@bin/bench -version $(VERSION) $(if $(ROWS),-rows $(ROWS)) $(if $(STEADY),-steady $(STEADY))
