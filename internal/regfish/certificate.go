@@ -192,13 +192,12 @@ func (t *text) UnmarshalJSON(data []byte) error {
 type moment struct{ *time.Time }
 
 func (m *moment) UnmarshalJSON(data []byte) error {
-	// No date has anything escaped in it, and a row has six of them.
-	s := string(bytes.Trim(data, `"`))
-	if len(data) == 0 || data[0] != '"' || bytes.IndexByte(data, '\\') >= 0 {
-		s = ""
-		if err := json.Unmarshal(data, &s); err != nil {
-			return err
-		}
+	var s string
+	if len(data) > 1 && data[0] == '"' && bytes.IndexByte(data, '\\') < 0 {
+		// No date has anything escaped in it, and a row has six of them.
+		s = string(data[1 : len(data)-1])
+	} else if err := json.Unmarshal(data, &s); err != nil {
+		return err
 	}
 	m.Time = nil
 	// An offset can move a date out of the years that can be encoded again.

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/regfish/regfish-issuer/api/v1alpha1"
 	"github.com/regfish/regfish-issuer/internal/credentials"
@@ -42,7 +41,7 @@ type Vendor interface {
 // check asks the vendor, cheaply, whether the key is good, may list, and has the
 // products and the organization. An error is the API server's and says nothing about the issuer.
 func check(ctx context.Context, connect func(context.Context, v1alpha1.Issuer) (Vendor, error), issuer v1alpha1.Issuer) (Findings, error) {
-	if c := meta.FindStatusCondition(issuer.GetStatus().Conditions, v1alpha1.ConditionReady); c != nil && c.Status == metav1.ConditionTrue && c.ObservedGeneration == issuer.GetGeneration() {
+	if c := meta.FindStatusCondition(issuer.GetStatus().Conditions, v1alpha1.ConditionReady); ready(issuer) && c.ObservedGeneration == issuer.GetGeneration() {
 		// Orders are placed with it in the meantime, and go before another look at it: after
 		// a change of the leader they have waited long enough.
 		ctx = poller.AfterOrders(ctx)
