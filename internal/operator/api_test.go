@@ -324,6 +324,9 @@ func another(v any) any {
 	case int64:
 		return v + 1
 	case string:
+		if v == string(v1alpha1.DCVMethodCNAME) {
+			return string(v1alpha1.DCVMethodEmail) // Any other one is refused for what it is.
+		}
 		if at, err := time.Parse(time.RFC3339, v); err == nil {
 			return at.Add(time.Hour).Format("2006-01-02T15:04:05.000000Z07:00")
 		}
