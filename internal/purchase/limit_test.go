@@ -46,7 +46,7 @@ func TestSpendStopsAtTheLimit(t *testing.T) {
 
 // Other processes write the issuer's status too.
 func TestSpendTakesASlotThroughConflicts(t *testing.T) {
-	for conflicts, sent := range map[int]int{0: 1, 4: 1, 5: 0} {
+	for conflicts, sent := range map[int]int{0: 1, slotTries - 1: 1, slotTries: 0} {
 		cr := shopWWW(t)
 		w := newWorld(t, readyIssuer(50), cr)
 		left := conflicts

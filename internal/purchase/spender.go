@@ -445,9 +445,14 @@ func (s *Spender) updateSlots(ctx context.Context, ref v1alpha1.IssuerRef, chang
 	return b.err
 }
 
+// slotTries is how often a change is tried while others write the issuer. Each time somebody
+// else's write came about, so that it hardly ever takes more than a few; but a slot that is
+// not given back is lost until its hour leaves the window.
+const slotTries = 50
+
 // writeSlots makes the changes on what the API server has, and writes that.
 func (s *Spender) writeSlots(ctx context.Context, ref v1alpha1.IssuerRef, changes []func(v1alpha1.Issuer, time.Time)) error {
-	for range 5 {
+	for range slotTries {
 		live, err := LookUpIssuer(ctx, s.Live, ref)
 		if err != nil {
 			return err
