@@ -222,6 +222,50 @@ func TestSlotsAreTakenTogether(t *testing.T) {
 	}
 }
 
+// Where several slots were written together, the next one waits a moment for others. One
+// that comes alone keeps nobody waiting.
+func TestSlotsAreGatheredInBulk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, writes := newWorld(t, readyIssuer(100)), 0
+		s := w.spender("one", interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			writes++
+			<-time.After(10 * time.Millisecond)
+			return c.SubResource(sub).Patch(ctx, o, patch, opts...)
+		}})
+		s.changes, s.shared = map[v1alpha1.IssuerRef]*batch{}, map[v1alpha1.IssuerRef]bool{theIssuer: true}
+		for _, step := range []struct {
+			what         string
+			asks, writes int
+			takes        time.Duration
+		}{
+			{"two where several were written together", 2, 1, gathering + 10*time.Millisecond},
+			{"one after that", 1, 1, gathering + 10*time.Millisecond},
+			{"one after one that came alone", 1, 1, 10 * time.Millisecond},
+		} {
+			before, began := writes, time.Now()
+			var work sync.WaitGroup
+			for range step.asks {
+				work.Go(func() {
+					if err := s.updateSlots(t.Context(), theIssuer, func(live v1alpha1.Issuer, now time.Time) {
+						_, buckets := SlotsOf(live, nil, now)
+						use(live, take(buckets, "shop", now), now)
+					}); err != nil {
+						t.Error(err)
+					}
+				})
+				synctest.Wait()
+			}
+			work.Wait()
+			if n, took := writes-before, time.Since(began); n != step.writes || took != step.takes {
+				t.Errorf("%s: %d writes in %s, want %d in %s", step.what, n, took, step.writes, step.takes)
+			}
+		}
+		if w.slots() != 4 {
+			t.Errorf("%d slots were taken, want 4", w.slots())
+		}
+	})
+}
+
 // waiting reports whether so many wait for a slot.
 func waiting(s *Spender, n int) bool {
 	s.mu.Lock()

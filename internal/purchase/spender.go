@@ -75,6 +75,7 @@ type Spender struct {
 	slots   sync.Mutex // one write of slots at a time
 	mu      sync.Mutex
 	changes map[v1alpha1.IssuerRef]*batch // of slots, not being written yet
+	shared  map[v1alpha1.IssuerRef]bool   // whether several were written together last
 	flying  map[string]bool
 	// sent is, by the name of the purchase, the last attempt whose order this process may
 	// have sent. It is kept for as long as the process lives: a restored record may say
@@ -413,6 +414,11 @@ type batch struct {
 // errNotWritten is what a writer leaves that broke down: without a slot nothing is bought.
 var errNotWritten = errors.New("the purchase limit was not written")
 
+// gathering is how long a change waits for others, where several were written together last.
+// In bulk the limit's use would otherwise be written for nearly every order, with all that was
+// used of it.
+const gathering = 200 * time.Millisecond
+
 // updateSlots changes the issuer's use of its limit. Within this process the
 // changes are made one after another, so that they do not conflict among
 // themselves, and those that come while one is written are written together, or many orders
@@ -423,23 +429,28 @@ func (s *Spender) updateSlots(ctx context.Context, ref v1alpha1.IssuerRef, chang
 	first := b == nil
 	if first {
 		if s.changes == nil {
-			s.changes = map[v1alpha1.IssuerRef]*batch{}
+			s.changes, s.shared = map[v1alpha1.IssuerRef]*batch{}, map[v1alpha1.IssuerRef]bool{}
 		}
 		b = &batch{done: make(chan struct{}), err: errNotWritten}
 		s.changes[ref] = b
 	}
 	b.changes = append(b.changes, change)
+	gather := s.shared[ref]
 	s.mu.Unlock()
 	if !first {
 		<-b.done
 		return b.err
 	}
 	defer close(b.done)
+	if gather {
+		<-time.After(gathering)
+	}
 	s.slots.Lock()
 	defer s.slots.Unlock()
 	s.mu.Lock()
 	// Whoever comes from here on waits for the next write.
 	delete(s.changes, ref)
+	s.shared[ref] = len(b.changes) > 1
 	s.mu.Unlock()
 	b.err = s.writeSlots(ctx, ref, b.changes)
 	return b.err
