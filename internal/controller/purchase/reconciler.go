@@ -146,13 +146,11 @@ func (r *Reconciler) Register(mgr ctrl.Manager) error {
 // Reconcile follows one purchase.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	var p v1alpha1.RegfishPurchase
-	if err := r.Client.Get(ctx, req.NamespacedName, &p); err != nil {
-		r.seen.forget(req.NamespacedName)
-		r.poller.Forget(req.NamespacedName)
-		r.Resolver.Forget(req.Name)
+	ordering, err := r.read(ctx, req.NamespacedName, &p)
+	if err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if r.Spender.Flying(p.Name) {
+	if ordering {
 		// The spender writes the outcome, and would only be disturbed.
 		return reconcile.Result{RequeueAfter: r.Look}, nil
 	}
@@ -202,6 +200,26 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		}
 	}
 	return reconcile.Result{RequeueAfter: next}, nil
+}
+
+// read reads the purchase, and reports whether this process is ordering for it right now. If it
+// is not, and there is an order without an outcome, the cache may not have the outcome yet: to
+// look for that order would read the account and the whole ledger, and with hundreds of orders
+// at once so often that the cache falls behind further.
+func (r *Reconciler) read(ctx context.Context, name types.NamespacedName, p *v1alpha1.RegfishPurchase) (ordering bool, err error) {
+	if err := r.Client.Get(ctx, name, p); err != nil {
+		r.seen.forget(name)
+		r.poller.Forget(name)
+		r.Resolver.Forget(name.Name)
+		return false, err
+	}
+	if r.Spender.Flying(name.Name) {
+		return true, nil
+	}
+	if purchase.Unresolved(p) {
+		err = r.Spender.Live.Get(ctx, name, p)
+	}
+	return r.Spender.Flying(name.Name), err
 }
 
 // untold reports whether the order of p stands and nobody said yet what regfish says of it.

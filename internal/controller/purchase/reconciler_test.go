@@ -4,6 +4,8 @@
 package purchase
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -106,5 +109,56 @@ func TestRecordOfAnotherVersionIsLeftAlone(t *testing.T) {
 		if c := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionHeld); c == nil || c.Reason != v1alpha1.ReasonUnknownRecord {
 			t.Errorf("a record %s: held for %+v", name, c)
 		}
+	}
+}
+
+// The cache may be behind what was recorded. An order whose outcome is recorded is not looked
+// for: that reads the account and the whole ledger, and with hundreds of orders at once each
+// of them made the cache fall behind further.
+func TestOutcomeThatTheCacheLacksIsNotLookedFor(t *testing.T) {
+	p := bought(regfish.Certificate{ID: "C1", Status: regfish.StatusPending})
+	p.Spec.IssuerRef = v1alpha1.IssuerRef{Kind: v1alpha1.KindClusterIssuer, Name: "regfish"}
+	p.Spec.Attempts[0].Writer = v1alpha1.Writer{StartNonce: "before"}
+	stale := p.DeepCopy()
+	stale.Spec.CertificateID, stale.Spec.Attempts[0].Outcome, stale.Status = "", nil, v1alpha1.PurchaseStatus{}
+	asked := errors.New("the vendor was asked")
+	for name, tt := range map[string]struct {
+		reason   string
+		recorded *v1alpha1.RegfishPurchase
+		gone     bool
+		want     error
+	}{
+		"it is recorded":     {reason: "it is followed by its id", recorded: p},
+		"the record is gone": {reason: "nothing is left to look for", recorded: p, gone: true},
+		"nobody recorded it": {reason: "it may have been placed", recorded: stale, want: asked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, api := reconciler(t, tt.recorded)
+			issuer := &v1alpha1.RegfishClusterIssuer{}
+			issuer.Name = "regfish"
+			if err := api.Create(t.Context(), issuer); err != nil {
+				t.Fatal(err)
+			}
+			if tt.gone {
+				if err := api.Delete(t.Context(), tt.recorded); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.Spender.Connect = func(context.Context, v1alpha1.Issuer) (purchase.Vendor, error) { return nil, asked }
+			r.Spender.Endpoint = func(v1alpha1.Issuer) (string, error) { return p.Spec.Endpoint, nil }
+			r.Client = interceptor.NewClient(api.(client.WithWatch), interceptor.Funcs{
+				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+					if o, ok := o.(*v1alpha1.RegfishPurchase); ok {
+						stale.DeepCopyInto(o)
+						return nil
+					}
+					return c.Get(ctx, key, o, opts...)
+				},
+			})
+			got, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(p)})
+			if !errors.Is(err, tt.want) || (tt.gone && got.RequeueAfter != 0) {
+				t.Errorf("%s: got %v and %v, want %v", tt.reason, got, err, tt.want)
+			}
+		})
 	}
 }
