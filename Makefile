@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
-MODULES := . hack/helm hack/kube hack/tools
+MODULES := . hack/helm hack/kube hack/peers hack/tools
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
 FUZZTIME ?= 10s
 ROUNDS ?= $(if $(FULL),200,20)
@@ -58,6 +58,10 @@ tools: ## Build the pinned linter and code generator into bin/tools.
 helm: ## Build the pinned Helm into bin/helm and fetch the CRDs of the Prometheus operator; minutes once, then nothing.
 	@hack/build.sh hack/helm bin/helm helm.sh/helm/v4/cmd/helm
 	@go -C hack/helm mod download github.com/prometheus-operator/prometheus-operator
+
+.PHONY: peers
+peers: ## Build the external issuer that make bench compares this one with into bin/peers.
+	@hack/build.sh hack/peers bin/peers github.com/cert-manager/aws-privateca-issuer
 
 ##@ Develop
 
@@ -162,7 +166,7 @@ lint: tools ## Check formatting, go vet, golangci-lint.
 	$(GOLANGCI_LINT) run
 
 .PHONY: bench
-bench: $(ASSETS) ## Measure what thousands of orders cost, write bin/bench.json, and fail if a bar is missed. A quiet machine, an hour.
+bench: $(ASSETS) peers ## Measure what thousands of orders cost, write bin/bench.json, and fail if a bar is missed. A quiet machine, an hour.
 ##+ ROWS=idle,burst measures some parts only; STEADY=1m shortens the longest (20m).
 	@mkdir -p bin && go build -o bin/bench ./hack/bench
 	@bin/bench -version $(VERSION) $(if $(ROWS),-rows $(ROWS)) $(if $(STEADY),-steady $(STEADY))

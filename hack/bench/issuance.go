@@ -5,17 +5,11 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"math"
-	"math/big"
 	"os"
 	"time"
 
-	apiutil "github.com/cert-manager/cert-manager/pkg/api/util"
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -152,19 +146,24 @@ func (b *bench) burst(ctx context.Context, r *rig) error {
 	for name, at := range out {
 		published = max(published, at.Sub(valid[name]).Seconds())
 	}
-	calls, sum, err := r.vendor.calls(ctx)
-	if err != nil {
-		return err
-	}
 	b.figure("burst-ordered-after", ordered)
 	b.figure("burst-published-after-issue", published)
 	b.figure("writes-per-certificate", float64(writes(asked))/float64(n))
 	b.requests("writes-of-a-certificate", asked, n)
+	return b.calls(ctx, r, "vendor-calls-of-a-certificate", n)
+}
+
+// calls shows what the vendor was asked for, for each of n certificates.
+func (b *bench) calls(ctx context.Context, r *rig, name string, n int) error {
+	calls, sum, err := r.vendor.calls(ctx)
+	if err != nil {
+		return err
+	}
 	rows := [][]any{{"all", float64(sum) / float64(n)}}
 	for _, e := range sorted(calls) {
 		rows = append(rows, []any{e, float64(calls[e]) / float64(n)})
 	}
-	b.table("vendor-calls-of-a-certificate", []string{"call", "for each certificate"}, rows...)
+	b.table(name, []string{"call", "for each certificate"}, rows...)
 	return nil
 }
 
@@ -172,59 +171,92 @@ const (
 	// namespaces are how many the Certificates are in: cert-manager goes through all requests
 	// of a namespace for each of its Certificates.
 	namespaces = 20
-	// rounds are how often both issuers are measured, in turns; the median counts.
+	// rounds are how often all issuers are measured, in turns; the median counts.
 	rounds = 5
 )
 
 func namespaceOf(prefix string, i int) string { return fmt.Sprintf("%s-%d", prefix, i%namespaces) }
 
-// throughput measures how long 500 Certificates take, with cert-manager's own CA issuer and
-// with the controller and no limit of calls. Each round has a rig of its own: what one leaves
-// behind slows the next one down.
+// throughput measures how long 500 Certificates take, with cert-manager's own CA issuer, with
+// the controller and no limit of calls, and with another external issuer. Each round has a rig
+// of its own: what one leaves behind slows the next one down.
 func (b *bench) throughput(ctx context.Context) error {
+	seconds := map[string][]float64{}
 	var ratios []float64
 	for i := range rounds {
 		// Whoever counts requests slows them down.
 		if err := real(func(b *bench, ctx context.Context, r *rig) error {
-			ratio, err := b.round(ctx, r, i)
-			ratios = append(ratios, ratio)
+			took, err := b.round(ctx, r, i)
+			for by, s := range took {
+				seconds[by] = append(seconds[by], s)
+			}
+			ratios = append(ratios, took[byCA]/took[byOwn])
 			return err
-		}, plane{controllerManager: true})(b, ctx); err != nil {
+		}, plane{controllerManager: true, peers: true})(b, ctx); err != nil {
 			return err
 		}
 	}
+	n := float64(b.scaled(500))
+	var rows [][]any
+	for _, by := range []string{byCA, byOwn, byPCA} {
+		took := share(seconds[by], .5)
+		rows = append(rows, []any{by, took, n / took})
+	}
+	b.table("certificates-by-issuer", []string{"issuer", "s", "in a second"}, rows...)
 	b.table("throughput-ratios", []string{"least", "median", "most"}, []any{share(ratios, 0), share(ratios, .5), share(ratios, 1)})
 	b.figure("throughput-ratio", share(ratios, .5))
 	return nil
 }
 
-// round is one round of throughput. It returns the share of the CA issuer's speed.
-func (b *bench) round(ctx context.Context, r *rig, i int) (float64, error) {
-	if err := r.certificateAuthority(ctx); err != nil {
-		return 0, err
+// The issuers of throughput.
+const (
+	byCA  = "cert-manager's CA issuer"
+	byOwn = "this one"
+	byPCA = "aws-privateca-issuer"
+)
+
+// round is one round of throughput. It returns how long each issuer took, in seconds. The
+// other external issuer comes last and is started for its turn only: it watches all requests,
+// and would take part in what goes before.
+func (b *bench) round(ctx context.Context, r *rig, i int) (map[string]float64, error) {
+	ca, err := newAuthority()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.certificateAuthority(ctx, ca); err != nil {
+		return nil, err
 	}
 	stop, err := testenv.StartCertManager(ctx, r.config, testenv.CertManagerOptions{CA: true, SharedInformers: true})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	r.atEnd(func() error { stop(); return nil })
-	rep, err := r.start(ctx, append(unlimited, "--poll-interval=2s")...)
+	own, err := r.start(ctx, append(unlimited, "--poll-interval=2s")...)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if err := r.ready(ctx); err != nil {
-		return 0, err
+		return nil, err
 	}
-	d, n := r.observe(ctx), b.scaled(500)
-	peer, err := b.certificates(ctx, r, d, fmt.Sprintf("peer%d", i), n, ref("cert-manager.io", cmapi.ClusterIssuerKind, "ca"), rep.cmd.Process.Pid)
+	d, n, took := r.observe(ctx), b.scaled(500), map[string]float64{}
+	if took[byCA], err = b.certificates(ctx, r, d, fmt.Sprintf("ca%d", i), n, ref("cert-manager.io", cmapi.ClusterIssuerKind, "ca"), own.process); err != nil {
+		return nil, err
+	}
+	if took[byOwn], err = b.certificates(ctx, r, d, fmt.Sprintf("own%d", i), n, ref(v1alpha1.Group, v1alpha1.KindClusterIssuer, issuer), own.process); err != nil {
+		return nil, err
+	}
+	if err := b.reconciles(ctx, own, fmt.Sprintf("own%d", i), n); err != nil {
+		return nil, err
+	}
+	if err := b.calls(ctx, r, fmt.Sprintf("vendor-calls-of-own%d", i), n); err != nil {
+		return nil, err
+	}
+	pca, err := r.startPCA(ctx, ca)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	own, err := b.certificates(ctx, r, d, fmt.Sprintf("own%d", i), n, ref(v1alpha1.Group, v1alpha1.KindClusterIssuer, issuer), rep.cmd.Process.Pid)
-	if err != nil {
-		return 0, err
-	}
-	return peer / own, b.reconciles(ctx, rep, fmt.Sprintf("own%d", i), n)
+	took[byPCA], err = b.certificates(ctx, r, d, fmt.Sprintf("pca%d", i), n, ref(pcaGroup, pcaKind, "pca"), pca)
+	return took, err
 }
 
 // reconciles shows how often the controllers worked on each of n certificates.
@@ -249,50 +281,9 @@ func (b *bench) reconciles(ctx context.Context, rep *replica, prefix string, n i
 	return nil
 }
 
-// certificateAuthority makes cert-manager's own CA issuer.
-func (r *rig) certificateAuthority(ctx context.Context) error {
-	key, err := newKey()
-	if err != nil {
-		return err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bench"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(10, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return fmt.Errorf("make a CA: %w", err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return fmt.Errorf("make a CA: %w", err)
-	}
-	const cluster = "cert-manager" // where the Secrets of ClusterIssuers are
-	ca := &cmapi.ClusterIssuer{
-		ObjectMeta: metav1.ObjectMeta{Name: "ca"},
-		Spec:       cmapi.IssuerSpec{IssuerConfig: cmapi.IssuerConfig{CA: &cmapi.CAIssuer{SecretName: "ca"}}},
-	}
-	for _, o := range []client.Object{ca, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: cluster}}, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: cluster, Name: "ca"}, Type: corev1.SecretTypeTLS,
-		Data: map[string][]byte{
-			corev1.TLSCertKey:       pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-			corev1.TLSPrivateKeyKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
-		},
-	}} {
-		if err := r.client.Create(ctx, o); err != nil {
-			return fmt.Errorf("create %T: %w", o, err)
-		}
-	}
-	apiutil.SetIssuerCondition(ca, ca.Generation, cmapi.IssuerConditionReady, cmmeta.ConditionTrue, "SetByBench", "The bench set it.")
-	if err := r.client.Status().Update(ctx, ca); err != nil {
-		return fmt.Errorf("make the CA ready: %w", err)
-	}
-	return nil
-}
-
 // certificates makes n Certificates at once, waits until they are ready, and says where the
 // time went. It returns the seconds.
-func (b *bench) certificates(ctx context.Context, r *rig, d *diary, prefix string, n int, by cmmeta.IssuerReference, controller int) (float64, error) {
+func (b *bench) certificates(ctx context.Context, r *rig, d *diary, prefix string, n int, by cmmeta.IssuerReference, controller *process) (float64, error) {
 	for i := range namespaces {
 		if err := r.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespaceOf(prefix, i)}}); err != nil {
 			return 0, fmt.Errorf("create namespace: %w", err)
@@ -377,8 +368,8 @@ func quiet(ctx context.Context, processes map[string]int) error {
 }
 
 // processes are those that take part, by what they are.
-func (r *rig) processes(controller int) (map[string]int, error) {
-	found := map[string]int{"bench with cert-manager": os.Getpid(), "simulator": r.vendor.cmd.Process.Pid, "controller": controller}
+func (r *rig) processes(controller *process) (map[string]int, error) {
+	found := map[string]int{"bench with cert-manager": os.Getpid(), "simulator": r.vendor.cmd.Process.Pid, "controller": controller.cmd.Process.Pid}
 	children, err := childrenOf(os.Getpid())
 	if err != nil {
 		return nil, err

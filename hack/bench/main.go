@@ -112,8 +112,9 @@ var parts = []struct {
 	{"scale", real((*bench).tenThousand, plane{audited: true})},
 }
 
-// plane is what a rig's control plane has beside etcd and kube-apiserver.
-type plane struct{ controllerManager, audited bool }
+// plane is what a rig's control plane has beside etcd and kube-apiserver: a controller
+// manager, an audit log, the CRDs of other external issuers.
+type plane struct{ controllerManager, audited, peers bool }
 
 // real is a part that has a rig to itself.
 func real(measure func(*bench, context.Context, *rig) error, has plane) func(*bench, context.Context) error {

@@ -27,13 +27,41 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// replica is a process of the controller. Its pod is real as far as the API server knows.
-type replica struct {
-	rig     *rig
+// process is a program that runs beside the bench until the rig ends.
+type process struct {
 	cmd     *exec.Cmd
 	log     string
 	started time.Time
 	ended   chan struct{}
+}
+
+// launch starts a program on the rig's cluster. What it says goes to the log of the name.
+func (r *rig) launch(program, name string, env []string, args ...string) (*process, error) {
+	p := &process{cmd: exec.Command(program, args...), log: filepath.Join(r.logs, name+".log"), ended: make(chan struct{})}
+	log, err := os.Create(p.log)
+	if err != nil {
+		return nil, fmt.Errorf("make a log: %w", err)
+	}
+	defer log.Close()
+	p.cmd.Env = append(append(os.Environ(), "KUBECONFIG="+r.kubeconfig), env...)
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C must not reach it before its turn.
+	p.started = time.Now()
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // It is killed, some of the time.
+		close(p.ended)
+	}()
+	r.atEnd(func() error { p.kill(); return nil })
+	return p, nil
+}
+
+// replica is a process of the controller. Its pod is real as far as the API server knows.
+type replica struct {
+	*process
+	rig *rig
 	// metrics and probes are addresses.
 	metrics, probes string
 }
@@ -48,34 +76,18 @@ func (r *rig) start(ctx context.Context, flags ...string) (*replica, error) {
 	if err := r.client.Create(ctx, pod); err != nil {
 		return nil, fmt.Errorf("create pod: %w", err)
 	}
-	rep := &replica{rig: r, log: filepath.Join(r.logs, pod.Name+".log"), ended: make(chan struct{})}
+	rep := &replica{rig: r}
 	for _, address := range []*string{&rep.metrics, &rep.probes} {
 		var err error
 		if *address, err = free(); err != nil {
 			return nil, err
 		}
 	}
-	log, err := os.Create(rep.log)
-	if err != nil {
-		return nil, fmt.Errorf("make a log: %w", err)
-	}
-	defer log.Close()
-	rep.cmd = exec.Command(r.controller, append([]string{
-		"--allowed-endpoints=" + r.vendor.url, "--metrics-bind-address=" + rep.metrics, "--health-probe-bind-address=" + rep.probes,
-	}, flags...)...)
-	rep.cmd.Env = append(os.Environ(), "KUBECONFIG="+r.kubeconfig, "POD_NAMESPACE="+ledger, "POD_NAME="+pod.Name, "POD_UID="+string(pod.UID), "POD_SERVICE_ACCOUNT=regfish-issuer")
-	rep.cmd.Stdout, rep.cmd.Stderr = log, log
-	rep.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C must not reach it before its turn.
-	rep.started = time.Now()
-	if err := rep.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the controller: %w", err)
-	}
-	go func() {
-		_ = rep.cmd.Wait() // It is killed, some of the time.
-		close(rep.ended)
-	}()
-	r.atEnd(func() error { rep.kill(); return nil })
-	return rep, nil
+	var err error
+	rep.process, err = r.launch(r.controller, pod.Name,
+		[]string{"POD_NAMESPACE=" + ledger, "POD_NAME=" + pod.Name, "POD_UID=" + string(pod.UID), "POD_SERVICE_ACCOUNT=regfish-issuer"},
+		append([]string{"--allowed-endpoints=" + r.vendor.url, "--metrics-bind-address=" + rep.metrics, "--health-probe-bind-address=" + rep.probes}, flags...)...)
+	return rep, err
 }
 
 // free returns an address that nobody listens on.
@@ -87,20 +99,20 @@ func free() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-func (rep *replica) kill() {
-	_ = rep.cmd.Process.Kill() // One that has ended cannot be killed.
-	<-rep.ended
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // One that has ended cannot be killed.
+	<-p.ended
 }
 
 // stop ends the process as a kubelet does, and waits for it.
-func (rep *replica) stop(ctx context.Context) error {
-	_ = rep.cmd.Process.Signal(syscall.SIGTERM) // One that has ended is what was asked for.
-	return await(ctx, "stop the controller", 2*time.Minute, 5*time.Millisecond, func() (bool, error) { return !rep.alive(), nil })
+func (p *process) stop(ctx context.Context) error {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // One that has ended is what was asked for.
+	return await(ctx, "stop the controller", 2*time.Minute, 5*time.Millisecond, func() (bool, error) { return !p.alive(), nil })
 }
 
-func (rep *replica) alive() bool {
+func (p *process) alive() bool {
 	select {
-	case <-rep.ended:
+	case <-p.ended:
 		return false
 	default:
 		return true
@@ -136,8 +148,8 @@ func (rep *replica) leading() bool {
 	return err == nil && bytes.Contains(bytes.ToLower(text), []byte("successfully acquired lease"))
 }
 
-func (rep *replica) tail() string {
-	text, err := os.ReadFile(rep.log)
+func (p *process) tail() string {
+	text, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
 	}

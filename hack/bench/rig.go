@@ -109,6 +109,13 @@ func (r *rig) startControlPlane(has plane) error {
 		options.AuditLog = filepath.Join(r.dir, "audit.log")
 		r.audit = &audit{path: options.AuditLog}
 	}
+	if has.peers {
+		crds, err := pcaCRDs()
+		if err != nil {
+			return err
+		}
+		options.CRDPaths = append(options.CRDPaths, crds)
+	}
 	cp, err := testenv.Start(options)
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func TestDependenciesAreJustified(t *testing.T) {
 			}
 		}
 	}
-	for section, dir := range map[string]string{"The controller and its tests": ".", "hack/helm": "hack/helm", "hack/kube": "hack/kube", "hack/tools": "hack/tools"} {
+	for section, dir := range map[string]string{"The controller and its tests": ".", "hack/helm": "hack/helm", "hack/kube": "hack/kube", "hack/peers": "hack/peers", "hack/tools": "hack/tools"} {
 		if diff := cmp.Diff(imported(t, filepath.Join(root, dir)), documented[section]); diff != "" {
 			t.Errorf("docs/dependencies.md, %s (-imported +documented):\n%s", section, diff)
 		}
