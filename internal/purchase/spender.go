@@ -416,8 +416,8 @@ var errNotWritten = errors.New("the purchase limit was not written")
 
 // gathering is how long a change waits for others, where several were written together last.
 // In bulk the limit's use would otherwise be written for nearly every order, with all that was
-// used of it.
-const gathering = 200 * time.Millisecond
+// used of it. It is short: each order that waits holds a call of the vendor meanwhile.
+const gathering = 100 * time.Millisecond
 
 // updateSlots changes the issuer's use of its limit. Within this process the
 // changes are made one after another, so that they do not conflict among
