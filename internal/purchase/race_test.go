@@ -224,7 +224,7 @@ func TestSlotsAreTakenTogether(t *testing.T) {
 
 // Where several slots were written together, the next one waits a moment for others. One
 // that comes alone keeps nobody waiting.
-func TestSlotsAreGatheredInBulk(t *testing.T) {
+func TestSlotsWaitForMoreInBulk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, writes := newWorld(t, readyIssuer(100)), 0
 		s := w.spender("one", interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
@@ -232,14 +232,14 @@ func TestSlotsAreGatheredInBulk(t *testing.T) {
 			<-time.After(10 * time.Millisecond)
 			return c.SubResource(sub).Patch(ctx, o, patch, opts...)
 		}})
-		s.changes, s.shared = map[v1alpha1.IssuerRef]*batch{}, map[v1alpha1.IssuerRef]bool{theIssuer: true}
+		s.bulk = map[v1alpha1.IssuerRef]bool{theIssuer: true}
 		for _, step := range []struct {
 			what         string
 			asks, writes int
 			takes        time.Duration
 		}{
-			{"two where several were written together", 2, 1, gathering + 10*time.Millisecond},
-			{"one after that", 1, 1, gathering + 10*time.Millisecond},
+			{"two where several were written together", 2, 1, slotPause + 10*time.Millisecond},
+			{"one after that", 1, 1, slotPause + 10*time.Millisecond},
 			{"one after one that came alone", 1, 1, 10 * time.Millisecond},
 		} {
 			before, began := writes, time.Now()

@@ -75,7 +75,7 @@ type Spender struct {
 	slots   sync.Mutex // one write of slots at a time
 	mu      sync.Mutex
 	changes map[v1alpha1.IssuerRef]*batch // of slots, not being written yet
-	shared  map[v1alpha1.IssuerRef]bool   // whether several were written together last
+	bulk    map[v1alpha1.IssuerRef]bool   // whether several were written together last
 	flying  map[string]bool
 	// sent is, by the name of the purchase, the last attempt whose order this process may
 	// have sent. It is kept for as long as the process lives: a restored record may say
@@ -375,19 +375,23 @@ func (s *Spender) reserve(ctx context.Context, issuer v1alpha1.Issuer, facts Fac
 	return full, err
 }
 
-// giveBack returns the slot of a purchase that was not begun. It is best effort:
-// a slot that is lost comes back with the window.
+// giveBack returns the slot of a purchase that was not begun. It is best effort: a slot that
+// is lost comes back with the window, which is a long time where the limit is low, so that it
+// is tried more often than a slot is asked for.
 func (s *Spender) giveBack(ctx context.Context, issuer v1alpha1.Issuer, facts Facts) {
-	err := s.updateSlots(ctx, issuer.Ref(), func(live v1alpha1.Issuer, now time.Time) {
-		_, buckets := SlotsOf(live, nil, now)
-		for i := range slices.Backward(buckets) {
-			if buckets[i].Namespace == facts.Want.Beneficiary.Namespace && buckets[i].Count > 0 {
-				buckets[i].Count--
-				break
+	err := errBusy
+	for tries := 0; tries < 10 && errors.Is(err, errBusy); tries++ {
+		err = s.updateSlots(ctx, issuer.Ref(), func(live v1alpha1.Issuer, now time.Time) {
+			_, buckets := SlotsOf(live, nil, now)
+			for i := range slices.Backward(buckets) {
+				if buckets[i].Namespace == facts.Want.Beneficiary.Namespace && buckets[i].Count > 0 {
+					buckets[i].Count--
+					break
+				}
 			}
-		}
-		use(live, buckets, now)
-	})
+			use(live, buckets, now)
+		})
+	}
 	if err != nil {
 		log.FromContext(ctx).Error(err, "a slot of the purchase limit was not given back; it comes back with the window")
 	}
@@ -414,56 +418,60 @@ type batch struct {
 // errNotWritten is what a writer leaves that broke down: without a slot nothing is bought.
 var errNotWritten = errors.New("the purchase limit was not written")
 
-// gathering is how long a change waits for others, where several were written together last.
+// errBusy says that others change the issuer each time.
+var errBusy = errors.New("it is being changed all the time")
+
+// slotPause is how long a change waits for others, where several were written together last.
 // In bulk the limit's use would otherwise be written for nearly every order, with all that was
 // used of it. It is short: each order that waits holds a call of the vendor meanwhile.
-const gathering = 100 * time.Millisecond
+const slotPause = 100 * time.Millisecond
 
 // updateSlots changes the issuer's use of its limit. Within this process the
 // changes are made one after another, so that they do not conflict among
 // themselves, and those that come while one is written are written together, or many orders
-// at once would wait for each other; against other processes the resourceVersion guards.
+// at once would wait for each other; where several were, the next waits a moment for more.
+// Against other processes the resourceVersion guards.
 func (s *Spender) updateSlots(ctx context.Context, ref v1alpha1.IssuerRef, change func(v1alpha1.Issuer, time.Time)) error {
 	s.mu.Lock()
 	b := s.changes[ref]
 	first := b == nil
 	if first {
 		if s.changes == nil {
-			s.changes, s.shared = map[v1alpha1.IssuerRef]*batch{}, map[v1alpha1.IssuerRef]bool{}
+			s.changes = map[v1alpha1.IssuerRef]*batch{}
 		}
 		b = &batch{done: make(chan struct{}), err: errNotWritten}
 		s.changes[ref] = b
 	}
 	b.changes = append(b.changes, change)
-	gather := s.shared[ref]
+	bulk := s.bulk[ref]
 	s.mu.Unlock()
 	if !first {
 		<-b.done
 		return b.err
 	}
 	defer close(b.done)
-	if gather {
-		<-time.After(gathering)
+	if bulk {
+		<-time.After(slotPause)
 	}
 	s.slots.Lock()
 	defer s.slots.Unlock()
 	s.mu.Lock()
 	// Whoever comes from here on waits for the next write.
 	delete(s.changes, ref)
-	s.shared[ref] = len(b.changes) > 1
+	if delete(s.bulk, ref); len(b.changes) > 1 {
+		if s.bulk == nil {
+			s.bulk = map[v1alpha1.IssuerRef]bool{}
+		}
+		s.bulk[ref] = true
+	}
 	s.mu.Unlock()
 	b.err = s.writeSlots(ctx, ref, b.changes)
 	return b.err
 }
 
-// slotTries is how often a change is tried while others write the issuer. Each time somebody
-// else's write came about, so that it hardly ever takes more than a few; but a slot that is
-// not given back is lost until its hour leaves the window.
-const slotTries = 50
-
 // writeSlots makes the changes on what the API server has, and writes that.
 func (s *Spender) writeSlots(ctx context.Context, ref v1alpha1.IssuerRef, changes []func(v1alpha1.Issuer, time.Time)) error {
-	for range slotTries {
+	for range 5 {
 		live, err := LookUpIssuer(ctx, s.Live, ref)
 		if err != nil {
 			return err
@@ -480,7 +488,7 @@ func (s *Spender) writeSlots(ctx context.Context, ref v1alpha1.IssuerRef, change
 			return err
 		}
 	}
-	return fmt.Errorf("reserve a slot of %s: it is being changed all the time", ref)
+	return fmt.Errorf("reserve a slot of %s: %w", ref, errBusy)
 }
 
 // create announces the next purchase on the newest one and then creates it. The

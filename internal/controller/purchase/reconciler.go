@@ -217,9 +217,14 @@ func (r *Reconciler) read(ctx context.Context, name types.NamespacedName, p *v1a
 		return true, nil
 	}
 	if purchase.Unresolved(p) {
-		err = r.Spender.Live.Get(ctx, name, p)
+		// Decoded into p, what is gone would stay as the cache has it.
+		var live v1alpha1.RegfishPurchase
+		if err := r.Spender.Live.Get(ctx, name, &live); err != nil {
+			return false, err
+		}
+		*p = live
 	}
-	return r.Spender.Flying(name.Name), err
+	return r.Spender.Flying(name.Name), nil
 }
 
 // untold reports whether the order of p stands and nobody said yet what regfish says of it.

@@ -5,6 +5,7 @@ package purchase
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -122,15 +123,19 @@ func TestOutcomeThatTheCacheLacksIsNotLookedFor(t *testing.T) {
 	stale := p.DeepCopy()
 	stale.Spec.CertificateID, stale.Spec.Attempts[0].Outcome, stale.Status = "", nil, v1alpha1.PurchaseStatus{}
 	asked := errors.New("the vendor was asked")
+	open := stale.DeepCopy()
+	// What was decided on the order that the cache shows was taken back.
+	stale.Annotations = map[string]string{v1alpha1.AnnotationResolve: "abandon"}
 	for name, tt := range map[string]struct {
 		reason   string
 		recorded *v1alpha1.RegfishPurchase
 		gone     bool
+		followed bool
 		want     error
 	}{
-		"it is recorded":     {reason: "it is followed by its id", recorded: p},
+		"it is recorded":     {reason: "it is followed by its id", recorded: p, followed: true},
 		"the record is gone": {reason: "nothing is left to look for", recorded: p, gone: true},
-		"nobody recorded it": {reason: "it may have been placed", recorded: stale, want: asked},
+		"nobody recorded it": {reason: "it may have been placed", recorded: open, want: asked},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, api := reconciler(t, tt.recorded)
@@ -155,9 +160,30 @@ func TestOutcomeThatTheCacheLacksIsNotLookedFor(t *testing.T) {
 					return c.Get(ctx, key, o, opts...)
 				},
 			})
+			r.Spender.Live = interceptor.NewClient(api.(client.WithWatch), interceptor.Funcs{
+				// As a client does: what the answer does not have stays.
+				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+					fresh := o.DeepCopyObject().(client.Object)
+					if err := c.Get(ctx, key, fresh, opts...); err != nil {
+						return err
+					}
+					answer, err := json.Marshal(fresh)
+					if err != nil {
+						return err
+					}
+					return json.Unmarshal(answer, o)
+				},
+			})
 			got, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(p)})
-			if !errors.Is(err, tt.want) || (tt.gone && got.RequeueAfter != 0) {
+			if followed := got.RequeueAfter != 0 && got.RequeueAfter != r.Look; followed != tt.followed || !errors.Is(err, tt.want) {
 				t.Errorf("%s: got %v and %v, want %v", tt.reason, got, err, tt.want)
+			}
+			var after v1alpha1.RegfishPurchase
+			if err := api.Get(t.Context(), client.ObjectKeyFromObject(p), &after); client.IgnoreNotFound(err) != nil {
+				t.Fatal(err)
+			}
+			if after.Spec.AbandonTime != nil || len(after.Annotations) > 0 {
+				t.Errorf("%s: what was taken back was acted on: abandoned %v, annotations %v", tt.reason, after.Spec.AbandonTime, after.Annotations)
 			}
 		})
 	}
