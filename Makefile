@@ -60,8 +60,9 @@ helm: ## Build the pinned Helm into bin/helm and fetch the CRDs of the Prometheu
 	@go -C hack/helm mod download github.com/prometheus-operator/prometheus-operator
 
 .PHONY: peers
-peers: ## Build the external issuer that make bench compares this one with into bin/peers.
+peers: ## Build the external issuer that make bench compares this one with into bin/peers; minutes once, then nothing.
 	@hack/build.sh hack/peers bin/peers github.com/cert-manager/aws-privateca-issuer
+	@go -C hack/peers mod download github.com/cert-manager/aws-privateca-issuer
 
 ##@ Develop
 

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -13,14 +14,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,45 +45,37 @@ const (
 	pcaARN   = "arn:aws:acm-pca:eu-central-1:123456789012:certificate-authority/bench"
 )
 
-// pcaProgram is the program, which `make peers` builds.
-func pcaProgram() (string, error) {
+// pcaFiles are the program, which `make peers` builds, and the folder with its CRDs.
+func pcaFiles() (program, crds string, err error) {
 	root, err := testenv.Root()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	path := filepath.Join(root, "bin", "peers", filepath.Base(pcaModule))
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("there is no %s: make peers builds it", path)
-	}
-	return path, nil
-}
-
-// pcaCRDs is the folder with its CRDs.
-func pcaCRDs() (string, error) {
-	root, err := testenv.Root()
-	if err != nil {
-		return "", err
+	program = filepath.Join(root, "bin", "peers", filepath.Base(pcaModule))
+	if _, err := os.Stat(program); err != nil {
+		return "", "", fmt.Errorf("%w: make peers builds it", err)
 	}
 	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", pcaModule)
 	cmd.Dir, cmd.Stderr = filepath.Join(root, "hack", "peers"), os.Stderr
 	dir, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("find %s: %w", pcaModule, err)
+	if err == nil && len(bytes.TrimSpace(dir)) == 0 {
+		err = errors.New("it is not in the module cache: make peers fetches it")
 	}
-	return filepath.Join(strings.TrimSpace(string(dir)), "config", "crd", "bases"), nil
+	if err != nil {
+		return "", "", fmt.Errorf("find %s: %w", pcaModule, err)
+	}
+	return program, filepath.Join(string(bytes.TrimSpace(dir)), "config", "crd", "bases"), nil
 }
 
 // startPCA starts the issuer for AWS Private CA, makes a cluster issuer for it and waits
 // until that is Ready.
 func (r *rig) startPCA(ctx context.Context, ca *authority) (*process, error) {
-	program, err := pcaProgram()
-	if err != nil {
-		return nil, err
-	}
 	vendor := httptest.NewServer(&amazon{ca: ca, issued: map[string]string{}})
 	r.atEnd(func() error { vendor.Close(); return nil })
-	p, err := r.launch(program, filepath.Base(pcaModule),
-		[]string{"AWS_ENDPOINT_URL=" + vendor.URL, "AWS_ACCESS_KEY_ID=bench", "AWS_SECRET_ACCESS_KEY=bench", "AWS_EC2_METADATA_DISABLED=true"},
+	p, err := r.launch(r.pca, filepath.Base(pcaModule), []string{
+		"AWS_ENDPOINT_URL=" + vendor.URL, "AWS_ACCESS_KEY_ID=bench", "AWS_SECRET_ACCESS_KEY=bench", "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", // Not those of whoever runs the bench.
+	},
 		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--disable-client-side-rate-limiting")
 	if err != nil {
 		return nil, err
@@ -98,7 +89,7 @@ func (r *rig) startPCA(ctx context.Context, ca *authority) (*process, error) {
 	}
 	return p, await(ctx, "the "+pcaKind+" is Ready", time.Minute, 50*time.Millisecond, func() (bool, error) {
 		if !p.alive() {
-			return false, fmt.Errorf("%s ended: %s", filepath.Base(program), p.tail())
+			return false, fmt.Errorf("%s ended: %s", filepath.Base(pcaModule), p.tail())
 		}
 		if err := r.client.Get(ctx, client.ObjectKeyFromObject(i), i); err != nil {
 			return false, err
@@ -144,8 +135,12 @@ func (a *amazon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = a.issue(out["CertificateArn"], in.Csr, time.Unix(in.Validity.Value, 0))
 	case "ACMPrivateCA.GetCertificate":
 		a.mu.Lock()
-		out["Certificate"], out["CertificateChain"] = a.issued[in.CertificateArn], string(encoded(a.ca.cert.Raw))
+		certificate, ok := a.issued[in.CertificateArn]
 		a.mu.Unlock()
+		if !ok {
+			err = fmt.Errorf("there is no certificate %q", in.CertificateArn)
+		}
+		out["Certificate"], out["CertificateChain"] = certificate, string(encoded(a.ca.cert.Raw))
 	default:
 		err = fmt.Errorf("there is no call %q", call)
 	}

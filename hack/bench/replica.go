@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,7 +44,9 @@ func (r *rig) launch(program, name string, env []string, args ...string) (*proce
 		return nil, fmt.Errorf("make a log: %w", err)
 	}
 	defer log.Close()
-	p.cmd.Env = append(append(os.Environ(), "KUBECONFIG="+r.kubeconfig), env...)
+	// What the shell of whoever runs the bench says of AWS would lead to AWS.
+	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "AWS_") }), "KUBECONFIG="+r.kubeconfig)
+	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C must not reach it before its turn.
 	p.started = time.Now()

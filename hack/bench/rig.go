@@ -53,6 +53,7 @@ type rig struct {
 	programs
 	dir, kubeconfig string
 	logs            string // folder, which outlives the rig
+	pca             string // program of the issuer for AWS Private CA, where it takes part
 	audit           *audit // nil where requests are not counted
 	config          *rest.Config
 	client          client.WithWatch
@@ -110,11 +111,11 @@ func (r *rig) startControlPlane(has plane) error {
 		r.audit = &audit{path: options.AuditLog}
 	}
 	if has.peers {
-		crds, err := pcaCRDs()
+		program, crds, err := pcaFiles()
 		if err != nil {
 			return err
 		}
-		options.CRDPaths = append(options.CRDPaths, crds)
+		r.pca, options.CRDPaths = program, append(options.CRDPaths, crds)
 	}
 	cp, err := testenv.Start(options)
 	if err != nil {
