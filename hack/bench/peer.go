@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -18,7 +17,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"time"
@@ -35,8 +33,8 @@ import (
 )
 
 // pcaModule is the module of the issuer for AWS Private CA, the other external issuer that
-// this one is compared with: a program as its users run it, with two calls of its vendor for
-// each certificate. hack/peers pins it.
+// this one is compared with: a program of others, with two calls of its vendor for each
+// certificate. hack/peers pins it.
 const pcaModule = "github.com/cert-manager/aws-privateca-issuer"
 
 const (
@@ -55,16 +53,11 @@ func pcaFiles() (program, crds string, err error) {
 	if _, err := os.Stat(program); err != nil {
 		return "", "", fmt.Errorf("%w: make peers builds it", err)
 	}
-	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", pcaModule)
-	cmd.Dir, cmd.Stderr = filepath.Join(root, "hack", "peers"), os.Stderr
-	dir, err := cmd.Output()
-	if err == nil && len(bytes.TrimSpace(dir)) == 0 {
-		err = errors.New("it is not in the module cache: make peers fetches it")
-	}
+	dir, err := testenv.ModuleDir("hack/peers", pcaModule)
 	if err != nil {
-		return "", "", fmt.Errorf("find %s: %w", pcaModule, err)
+		return "", "", fmt.Errorf("find the CRDs of the issuer for AWS Private CA: %w: make peers fetches them", err)
 	}
-	return program, filepath.Join(string(bytes.TrimSpace(dir)), "config", "crd", "bases"), nil
+	return program, filepath.Join(dir, "config", "crd", "bases"), nil
 }
 
 // startPCA starts the issuer for AWS Private CA, makes a cluster issuer for it and waits

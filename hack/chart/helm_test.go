@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -46,14 +45,9 @@ const root = "../.."
 
 // monitoringCRDs are the CRDs of the Prometheus operator that the chart has objects of.
 func monitoringCRDs() ([]string, error) {
-	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/prometheus-operator/prometheus-operator")
-	list.Dir = filepath.Join(root, "hack", "helm")
-	var stderr bytes.Buffer
-	list.Stderr = &stderr
-	out, err := list.Output()
-	dir := strings.TrimSpace(string(out))
-	if err != nil || dir == "" {
-		return nil, fmt.Errorf("find the CRDs of the Prometheus operator: %w: %s: run `make helm`", err, stderr.String())
+	dir, err := testenv.ModuleDir("hack/helm", "github.com/prometheus-operator/prometheus-operator")
+	if err != nil {
+		return nil, fmt.Errorf("find the CRDs of the Prometheus operator: %w: run `make helm`", err)
 	}
 	var paths []string
 	for _, plural := range []string{"servicemonitors", "podmonitors"} {

@@ -5,6 +5,7 @@ package testenv
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -55,17 +56,28 @@ func Assets() (string, error) {
 
 // CertManagerCRDs returns the folder with cert-manager's CRDs, in the very version this module is built with.
 func CertManagerCRDs() (string, error) {
+	dir, err := ModuleDir(".", "github.com/cert-manager/cert-manager")
+	return filepath.Join(dir, "deploy", "crds"), err
+}
+
+// ModuleDir returns the folder in the module cache of what the module in pinnedBy, seen from
+// this module's root, pins. That it is not there is an error.
+func ModuleDir(pinnedBy, path string) (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
 	}
-	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/cert-manager/cert-manager")
-	list.Dir = root
+	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", path)
+	list.Dir = filepath.Join(root, pinnedBy)
 	var stderr bytes.Buffer
 	list.Stderr = &stderr
 	out, err := list.Output()
-	if err != nil {
-		return "", fmt.Errorf("find cert-manager's module: %w: %s", err, stderr.String())
+	dir := strings.TrimSpace(string(out))
+	if err == nil && dir == "" {
+		err = errors.New("it is not in the module cache")
 	}
-	return filepath.Join(strings.TrimSpace(string(out)), "deploy", "crds"), nil
+	if err != nil {
+		return "", fmt.Errorf("find module %s: %w: %s", path, err, stderr.String())
+	}
+	return dir, nil
 }
