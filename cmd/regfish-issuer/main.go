@@ -9,7 +9,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"math"
 	"os"
 	"os/signal"
@@ -17,11 +16,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
 	// The roots of public authorities, where the system has none: an image holds
 	// nothing but this program.
 	_ "golang.org/x/crypto/x509roots/fallback"
-	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	purchasecontroller "github.com/regfish/regfish-issuer/internal/controller/purchase"
@@ -178,22 +175,4 @@ func list(s string) []string {
 		}
 	}
 	return out
-}
-
-// logTo sends every log line, of ours and of the libraries, to standard error.
-func logTo(format string, verbosity int) error {
-	options := &slog.HandlerOptions{Level: slog.Level(-verbosity)}
-	var handler slog.Handler
-	switch format {
-	case "text":
-		handler = slog.NewTextHandler(os.Stderr, options)
-	case "json":
-		handler = slog.NewJSONHandler(os.Stderr, options)
-	default:
-		return fmt.Errorf("--log-format %q: use text or json", format)
-	}
-	logger := logr.FromSlogHandler(handler)
-	ctrl.SetLogger(logger)
-	klog.SetLogger(logger)
-	return nil
 }

@@ -12,8 +12,9 @@ import (
 // A request is judged whenever its order or its purchase is looked at. What is costly
 // about that and follows from its bytes alone is remembered.
 var (
-	signatures memory[error]
-	keys       memory[string]
+	// sound are the signing requests in which Preflight found no problem.
+	sound memory[struct{}]
+	keys  memory[string]
 )
 
 // RequestKeySHA256 is KeySHA256 of the key in a signing request, whose signature it does
@@ -52,18 +53,26 @@ type memory[V any] struct {
 
 func (m *memory[V]) of(text []byte, find func() V) V {
 	sum := sha256.Sum256(text)
-	m.mu.Lock()
-	v, ok := m.known[sum]
-	m.mu.Unlock()
-	if ok {
-		return v
+	v, ok := m.get(sum)
+	if !ok {
+		v = find()
+		m.set(sum, v)
 	}
-	v = find()
+	return v
+}
+
+func (m *memory[V]) get(sum [sha256.Size]byte) (V, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, ok := m.known[sum]
+	return v, ok
+}
+
+func (m *memory[V]) set(sum [sha256.Size]byte, v V) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.known == nil || len(m.known) >= maxRemembered {
 		m.known = map[[sha256.Size]byte]V{}
 	}
 	m.known[sum] = v
-	return v
 }

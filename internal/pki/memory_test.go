@@ -31,11 +31,21 @@ func TestWhatIsRememberedIsOfTheSameBytes(t *testing.T) {
 		if _, problems := Preflight(Spec{CSR: encoded(der)}); len(problems) > 0 {
 			t.Fatalf("a sound request is refused: %v", problems)
 		}
+		if problems := Problems(Spec{CSR: encoded(der)}); len(problems) > 0 {
+			t.Fatalf("a sound request has problems: %v", problems)
+		}
+		// That its text is sound says nothing of what else is asked for with it.
+		if problems := Problems(Spec{CSR: encoded(der), IsCA: true, Usages: []string{"code signing"}}); len(problems) != 2 {
+			t.Fatalf("a CA that signs code is a problem twice, and not %v", problems)
+		}
 	}
 	der[len(der)-1] ^= 1
 	for range 2 {
 		if _, problems := Preflight(Spec{CSR: encoded(der)}); len(problems) != 1 {
 			t.Fatalf("a request that was not signed with its key passes: %v", problems)
+		}
+		if problems := Problems(Spec{CSR: encoded(der)}); len(problems) != 1 {
+			t.Fatalf("a request that was not signed with its key has the problems %v", problems)
 		}
 	}
 	sum, err := KeySHA256(key.Public())

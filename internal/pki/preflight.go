@@ -8,6 +8,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -68,6 +69,8 @@ func Preflight(s Spec) (*Request, []Problem) {
 		report(fieldIsCA, "a public CA issues no CA certificates: remove isCA from the Certificate")
 	}
 	report(fieldUsages, checkUsages(s.Usages)...)
+	hash := sha256.Sum256(s.CSR)
+	_, known := sound.get(hash)
 	csr, unreadable := readRequest(s.CSR)
 	if unreadable != "" {
 		report(fieldRequest, unreadable)
@@ -77,10 +80,13 @@ func Preflight(s Spec) (*Request, []Problem) {
 	report(fieldRequest, checkRequestedNames(csr)...)
 	commonName, unfit := chooseCommonName(csr)
 	report(fieldRequest, unfit...)
-	algorithm, sum, unusable := checkKey(s.CSR, csr)
+	algorithm, sum, unusable := checkKey(s.CSR, csr, known)
 	report(fieldRequest, unusable...)
 	if len(problems) > 0 {
 		return nil, problems
+	}
+	if !known {
+		sound.set(hash, struct{}{})
 	}
 	return &Request{
 		PEM:          s.CSR,
@@ -90,6 +96,16 @@ func Preflight(s Spec) (*Request, []Problem) {
 		KeyAlgorithm: algorithm,
 		PublicKey:    csr.PublicKey,
 	}, nil
+}
+
+// Problems returns what Preflight finds, for those who do not need the request. A text in
+// which it found nothing once is not read again.
+func Problems(s Spec) []Problem {
+	if _, known := sound.get(sha256.Sum256(s.CSR)); known && !s.IsCA && len(checkUsages(s.Usages)) == 0 {
+		return nil
+	}
+	_, problems := Preflight(s)
+	return problems
 }
 
 // checkUsages accepts what the certificates of public CAs for TLS servers
@@ -246,9 +262,9 @@ func chooseCommonName(csr *x509.CertificateRequest) (name string, messages []str
 
 // checkKey accepts the keys for which the vendor's own client, certbro, orders
 // certificates, up to the RSA size that public CAs sign, and verifies that the
-// requester holds the key. The size comes first: to verify with an oversized
-// key takes seconds.
-func checkKey(text []byte, csr *x509.CertificateRequest) (algorithm, sum string, messages []string) {
+// requester holds the key, unless that is known of the text. The size comes first: to
+// verify with an oversized key takes seconds.
+func checkKey(text []byte, csr *x509.CertificateRequest, known bool) (algorithm, sum string, messages []string) {
 	switch key := csr.PublicKey.(type) {
 	case *rsa.PublicKey:
 		algorithm = "RSA"
@@ -264,7 +280,7 @@ func checkKey(text []byte, csr *x509.CertificateRequest) (algorithm, sum string,
 		return "", "", []string{"its key is of the type " + csr.PublicKeyAlgorithm.String() + ", and RSA and ECDSA are accepted: set the Certificate's privateKey.algorithm to RSA or ECDSA"}
 	}
 	sum = keys.of(text, func() string { return keyOf(csr) })
-	if sum == "" || signatures.of(csr.Raw, csr.CheckSignature) != nil {
+	if sum == "" || (!known && csr.CheckSignature() != nil) {
 		return "", "", []string{"its signature was not made with its own key: delete this CertificateRequest and cert-manager makes another"}
 	}
 	return algorithm, sum, nil

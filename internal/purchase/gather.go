@@ -364,11 +364,18 @@ func ToServe(cr *cmapi.CertificateRequest) bool {
 
 // Preflight checks a request before anything is decided for it.
 func Preflight(cr *cmapi.CertificateRequest) (*pki.Request, []pki.Problem) {
+	return pki.Preflight(specOf(cr))
+}
+
+// Problems returns what Preflight finds.
+func Problems(cr *cmapi.CertificateRequest) []pki.Problem { return pki.Problems(specOf(cr)) }
+
+func specOf(cr *cmapi.CertificateRequest) pki.Spec {
 	usages := make([]string, 0, len(cr.Spec.Usages))
 	for _, u := range cr.Spec.Usages {
 		usages = append(usages, string(u))
 	}
-	return pki.Preflight(pki.Spec{CSR: cr.Spec.Request, IsCA: cr.Spec.IsCA, Usages: usages})
+	return pki.Spec{CSR: cr.Spec.Request, IsCA: cr.Spec.IsCA, Usages: usages}
 }
 
 // baseline asks the account for everything that shares a name with w, and reads

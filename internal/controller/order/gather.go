@@ -104,7 +104,7 @@ func (r *Reconciler) finish(ctx context.Context, o *v1alpha1.RegfishOrder) (bool
 	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(o), &cr, client.UnsafeDisableDeepCopy); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	before := o.DeepCopy()
+	var status v1alpha1.OrderStatus
 	switch {
 	case cr.UID != o.Spec.RequestRef.UID:
 		return false, nil
@@ -121,29 +121,26 @@ func (r *Reconciler) finish(ctx context.Context, o *v1alpha1.RegfishOrder) (bool
 		if err != nil || live.UID != o.Spec.RequestRef.UID {
 			return true, nil //nolint:nilerr // a certificate that is not ours to judge any more
 		}
-		o.Status = purchase.Handed(before.Status, *done(leaf))
+		status = purchase.Handed(o.Status, *done(leaf))
 	case cmutil.CertificateRequestReadyReason(&cr) == cmapi.CertificateRequestReasonFailed:
 		if o.Status.State == v1alpha1.StateFailed {
 			return true, nil
 		}
-		o.Status = purchase.Failed(before.Status, cmutil.GetCertificateRequestCondition(&cr, cmapi.CertificateRequestConditionReady).Message)
+		status = purchase.Failed(o.Status, cmutil.GetCertificateRequestCondition(&cr, cmapi.CertificateRequestConditionReady).Message)
 	case cmutil.CertificateRequestIsDenied(&cr):
 		if o.Status.State == v1alpha1.StateFailed {
 			return true, nil
 		}
-		o.Status = purchase.Denied(before.Status)
+		status = purchase.Denied(o.Status)
 	default:
 		return false, nil
 	}
-	if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return true, err
-	}
-	r.announce(ctx, before, o, &cr)
-	return true, nil
+	_, err := r.show(ctx, o, status, &cr)
+	return true, err
 }
 
 // contenders are the purchases that want a record at a name where p wants one, p
-// among them.
+// among them; none if p is alone.
 func (r *Reconciler) contenders(ctx context.Context, p *v1alpha1.RegfishPurchase) ([]purchase.Contender, error) {
 	if p == nil || p.Status.DCV == nil {
 		return nil, nil
@@ -161,11 +158,16 @@ func (r *Reconciler) contenders(ctx context.Context, p *v1alpha1.RegfishPurchase
 				continue
 			}
 			seen[other.Name] = true
-			wanted, err := controller.Wanted(ctx, r.Client, other.Name)
-			if err != nil {
-				return nil, err
-			}
-			found = append(found, purchase.Contender{Purchase: other, Wanted: wanted})
+			found = append(found, purchase.Contender{Purchase: other})
+		}
+	}
+	if len(found) == 1 && seen[p.Name] {
+		return nil, nil // nearly always: who wants it does not matter
+	}
+	for i := range found {
+		var err error
+		if found[i].Wanted, err = controller.Wanted(ctx, r.Client, found[i].Purchase.Name); err != nil {
+			return nil, err
 		}
 	}
 	return found, nil

@@ -63,8 +63,9 @@ func New(o Options) *Reconciler { return &Reconciler{Options: o} }
 
 // Reconcile works on one order.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	// It is the cache's, as its request is: whoever changes them copies them.
 	var o v1alpha1.RegfishOrder
-	if err := r.Client.Get(ctx, req.NamespacedName, &o); err != nil {
+	if err := r.Client.Get(ctx, req.NamespacedName, &o, client.UnsafeDisableDeepCopy); err != nil {
 		r.pauses.forget(req.NamespacedName)
 		r.reminders.forget(req.NamespacedName)
 		r.yields.forget(req.NamespacedName)

@@ -44,20 +44,29 @@ func (r *Reconciler) report(ctx context.Context, o *v1alpha1.RegfishOrder, in *i
 		Want: in.facts.Want, Decision: out.decision, Now: in.facts.Now, Contenders: contenders, ReplacesNotAfter: in.facts.ReplacesNotAfter, Delivery: out.delivery,
 	})
 	if !equality.Semantic.DeepEqual(o.Status, status) {
-		before := o.DeepCopy()
-		// The answer is decoded into it, and parts of it are the cache's.
-		o.Status = *status.DeepCopy()
-		if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		if o, err = r.show(ctx, o, status, in.request); err != nil {
 			// The answer does not stand in the status.
-			r.pauses.forget(client.ObjectKeyFromObject(o))
+			r.pauses.forget(client.ObjectKeyFromObject(in.order))
 			return controller.Again(fmt.Errorf("show order: %w", err))
 		}
-		r.announce(ctx, before, o, in.request)
 	}
 	if next := r.remind(o, in.request, now); next > 0 && (result.RequeueAfter == 0 || next < result.RequeueAfter) {
 		result.RequeueAfter = next
 	}
 	return result, nil
+}
+
+// show writes the status of an order, which is the cache's, makes the events of what changed
+// and returns the order as it is now.
+func (r *Reconciler) show(ctx context.Context, o *v1alpha1.RegfishOrder, status v1alpha1.OrderStatus, cr *cmapi.CertificateRequest) (*v1alpha1.RegfishOrder, error) {
+	after := o.DeepCopy()
+	// The answer is decoded into it, and parts of it are the cache's.
+	after.Status = *status.DeepCopy()
+	if err := r.Client.Status().Patch(ctx, after, client.MergeFromWithOptions(o, client.MergeFromWithOptimisticLock{})); err != nil {
+		return nil, err
+	}
+	r.announce(ctx, o, after, cr)
+	return after, nil
 }
 
 // announced are the transitions that make an event. A Warning asks somebody to

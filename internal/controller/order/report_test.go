@@ -81,6 +81,9 @@ func TestReportShowsTheRecordsOfWhatIsInherited(t *testing.T) {
 	if _, err := r.report(t.Context(), o, in, outcome{decision: d}); err != nil {
 		t.Fatal(err)
 	}
+	if err := api.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+		t.Fatal(err)
+	}
 	if o.Status.DCV == nil || len(o.Status.DCV.Records) != 1 {
 		t.Errorf("the order shows %+v", o.Status.DCV)
 	}

@@ -98,7 +98,7 @@ func (r *Reconciler) gather(ctx context.Context, cr *cmapi.CertificateRequest) (
 	if cr.Spec.IssuerRef.Group != v1alpha1.Group || !cmutil.CertificateRequestIsApproved(cr) || finished(cr) {
 		return f, nil
 	}
-	_, f.problems = purchase.Preflight(cr)
+	f.problems = purchase.Problems(cr)
 	var order v1alpha1.RegfishOrder
 	switch err := r.Client.Get(ctx, client.ObjectKeyFromObject(cr), &order, client.UnsafeDisableDeepCopy); {
 	case err == nil:
@@ -170,7 +170,7 @@ func (r *Reconciler) report(ctx context.Context, cr *cmapi.CertificateRequest, a
 		return nil
 	}
 	before := cr
-	cr = cr.DeepCopy()
+	cr = &cmapi.CertificateRequest{ObjectMeta: cr.ObjectMeta, Status: *cr.Status.DeepCopy()}
 	message := regfish.Sanitise(a.message, maxMessage)
 	cmutil.SetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionReady, cmmeta.ConditionFalse, a.reason, message)
 	if a.reason != cmapi.CertificateRequestReasonPending {
@@ -188,6 +188,10 @@ func (r *Reconciler) report(ctx context.Context, cr *cmapi.CertificateRequest, a
 	if equality.Semantic.DeepEqual(before.Status, cr.Status) {
 		return nil
 	}
+	// The answer is decoded into it.
+	changed := cr.Status
+	cr = before.DeepCopy()
+	cr.Status = changed
 	if err := r.Client.Status().Patch(ctx, cr, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("answer request: %w", err)
 	}
