@@ -6,7 +6,6 @@ package operator
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	legacy "github.com/go-json-experiment/json/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,7 +35,12 @@ import (
 // the objects of a list are decoded one by one as they come, and what is not kept of one is
 // gone before the next, which takes a third of the time and little memory: lists gives the
 // cache's HTTP client a transport that does so for those who ask for it in their context, and
-// the cache informers that ask.
+// the cache informers that ask. The decoder is that of Go 1.27, which takes half the time.
+
+// asClients says that objects are read as client-go reads those of a watch: as encoding/json
+// does, and only by the exact names of fields. Errors stay those that say where a list was
+// cut off: client-go tells by them that it is worth a second request.
+var asClients = json.JoinOptions(legacy.DefaultOptionsV1(), json.MatchCaseInsensitiveNames(false), legacy.ReportErrorsWithLegacySemantics(false))
 
 // lists prepares the options of a cache to list in this way.
 func lists(options *cache.Options, config *rest.Config) error {
@@ -112,9 +119,9 @@ func (l lister) ListWithContext(ctx context.Context, o metav1.ListOptions) (runt
 	var list *internalversion.List // of the last answer
 	rest, err := l.ListerWatcherWithContext.ListWithContext(withItems(ctx, func() each {
 		list = &internalversion.List{}
-		return func(d *json.Decoder) error {
+		return func(d *jsontext.Decoder) error {
 			item := reflect.New(l.of).Interface()
-			if err := d.Decode(item); err != nil {
+			if err := json.UnmarshalDecode(d, item); err != nil {
 				return err
 			}
 			kept, err := l.keep(item)
@@ -141,7 +148,7 @@ func (l lister) ListWithContext(ctx context.Context, o metav1.ListOptions) (runt
 type itemsKey struct{}
 
 // each decodes one item of a list.
-type each func(*json.Decoder) error
+type each func(*jsontext.Decoder) error
 
 // withItems returns a context for the request of a list whose items are handed to what begin
 // returns. It is called for every answer: client-go makes a request again whose answer was cut
@@ -173,43 +180,43 @@ func (t itemByItem) RoundTrip(r *http.Request) (*http.Response, error) {
 // object without these. To have read less than a whole list is an error: what is missing would
 // seem to be deleted.
 func eachItem(body io.Reader, decode each) ([]byte, error) {
-	d := json.NewDecoder(body)
+	d := jsontext.NewDecoder(body, asClients)
 	if err := begins(d, '{'); err != nil {
 		return nil, err
 	}
-	rest, found := map[string]json.RawMessage{}, false
-	for d.More() {
-		name, err := d.Token()
+	rest, found := map[string]jsontext.Value{}, false
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
 		if err != nil {
 			return nil, err
 		}
-		if name != "items" {
-			var value json.RawMessage
-			if err := d.Decode(&value); err != nil {
+		if name := name.String(); name != "items" {
+			value, err := d.ReadValue()
+			if err != nil {
 				return nil, err
 			}
-			rest[name.(string)] = value
+			rest[name] = value.Clone()
 			continue
 		}
 		if err := begins(d, '['); err != nil {
 			return nil, err
 		}
 		found = true
-		for d.More() {
+		for d.PeekKind() != ']' {
 			if err := decode(d); err != nil {
 				return nil, err
 			}
 		}
-		if _, err := d.Token(); err != nil {
+		if _, err := d.ReadToken(); err != nil {
 			return nil, err
 		}
 	}
 	// A list that was cut off has no end.
-	if _, err := d.Token(); err != nil {
+	if _, err := d.ReadToken(); err != nil {
 		return nil, err
 	}
 	// At the end the transport says whether it has come whole.
-	switch _, err := d.Token(); {
+	switch _, err := d.ReadToken(); {
 	case err == nil:
 		return nil, errors.New("something follows the list")
 	case !errors.Is(err, io.EOF):
@@ -217,15 +224,15 @@ func eachItem(body io.Reader, decode each) ([]byte, error) {
 	case !found:
 		return nil, errors.New("there are no items")
 	}
-	return json.Marshal(rest)
+	return json.Marshal(rest, asClients)
 }
 
-func begins(d *json.Decoder, with json.Delim) error {
-	switch t, err := d.Token(); {
+func begins(d *jsontext.Decoder, with jsontext.Kind) error {
+	switch t, err := d.ReadToken(); {
 	case err != nil:
 		return err
-	case t != with:
-		return fmt.Errorf("there is %v where %v begins", t, with)
+	case t.Kind() != with:
+		return fmt.Errorf("there is %v where %c begins", t, with)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ package operator
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -16,12 +15,17 @@ import (
 	"syscall"
 	"testing"
 	"testing/iotest"
+	"time"
 
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	clientjson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -56,6 +60,8 @@ func TestItemsOfAListAreReadOneByOne(t *testing.T) {
 		"another encoding":               {reason: "client-go can read it", body: "k8s\x00", kind: "application/vnd.kubernetes.protobuf", rest: "k8s\x00"},
 		"a list that was cut in an item": {reason: "objects would seem to be gone", body: list[:100], fails: "unexpected EOF"},
 		"a list that was cut at its end": {reason: "objects would seem to be gone", body: list[:strings.Index(list, "]")+1], fails: "EOF"},
+		"an item that is none":           {reason: "it is no list of objects", body: `{"items": [1]}`, fails: "unmarshal JSON number"},
+		"a number for a field":           {reason: "it is no object with fields", body: `{"items": [], 1}`, fails: "must be a string"},
 		"items that are none":            {reason: "it is no list", body: `{"items": {}}`, fails: "there is { where [ begins"},
 		"no list":                        {reason: "all objects would seem to be gone", body: `{"kind": "Status", "status": "Success"}`, fails: "there are no items"},
 		"a list and more":                {reason: "it is not what was sent", body: list + list, fails: "something follows"},
@@ -77,9 +83,9 @@ func TestItemsOfAListAreReadOneByOne(t *testing.T) {
 			ctx := t.Context()
 			if !tt.ignore {
 				ctx = withItems(ctx, func() each {
-					return func(d *json.Decoder) error {
+					return func(d *jsontext.Decoder) error {
 						var o metav1.PartialObjectMetadata
-						err := d.Decode(&o)
+						err := json.UnmarshalDecode(d, &o)
 						items = append(items, o.Name)
 						return err
 					}
@@ -108,6 +114,109 @@ func TestItemsOfAListAreReadOneByOne(t *testing.T) {
 				t.Errorf("%s: the rest is %s, items (-want +got):\n%s", tt.reason, rest, diff)
 			}
 		})
+	}
+}
+
+// What stands in an object has to be the same whether it came by a list or by a watch, which
+// client-go decodes. An object that one of them refused would keep everything from being
+// listed.
+func TestItemsAreDecodedAsClientGoDoes(t *testing.T) {
+	for name, text := range map[string]string{
+		"base64 with line breaks":  `{"spec": {"request": "LS0t\nLS1C\r\nRUdJTg=="}}`,
+		"no valid UTF-8":           "{\"spec\": {\"username\": \"a\xffb\"}}",
+		"a field twice":            `{"spec": {"username": "first", "username": "second", "groups": ["a", "b"]}, "spec": {"groups": ["c"]}}`,
+		"a field in other letters": `{"spec": {"userName": "x", "IsCA": true}}`,
+		"nothing for a field":      `{"metadata": {"creationTimestamp": null, "labels": null}, "spec": {"usages": null, "duration": null, "request": null}, "status": null}`,
+		"times and durations":      `{"metadata": {"creationTimestamp": "2026-11-30T12:00:00Z"}, "spec": {"duration": "2160h0m0s"}}`,
+		"fields that nobody knows": `{"spec": {"more": [{"a": 1e400}]}, "extra": -0}`,
+		"a long number":            `{"metadata": {"generation": 9223372036854775807}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var want, got cmapi.CertificateRequest
+			if err := clientjson.Unmarshal([]byte(text), &want); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := eachItem(strings.NewReader(`{"items": [`+text+`]}`), func(d *jsontext.Decoder) error { return json.UnmarshalDecode(d, &got) }); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("it differs from client-go's (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Every field of every kind that is listed is read. The decoder is stricter than client-go's
+// about how Go types are declared, and those of others may change.
+func TestEveryFieldIsReadAsClientGoDoes(t *testing.T) {
+	for _, kind := range []client.Object{
+		&cmapi.CertificateRequest{}, &v1alpha1.RegfishIssuer{}, &v1alpha1.RegfishClusterIssuer{}, &v1alpha1.RegfishOrder{}, &v1alpha1.RegfishPurchase{},
+	} {
+		t.Run(fmt.Sprintf("%T", kind), func(t *testing.T) {
+			fillIn(reflect.ValueOf(kind).Elem())
+			text, err := clientjson.Marshal(kind)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, got := reflect.New(reflect.TypeOf(kind).Elem()).Interface(), reflect.New(reflect.TypeOf(kind).Elem()).Interface()
+			if err := clientjson.Unmarshal(text, want); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := eachItem(strings.NewReader(`{"items": [`+string(text)+`]}`), func(d *jsontext.Decoder) error { return json.UnmarshalDecode(d, got) }); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("it differs from client-go's (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(kind, got); diff != "" {
+				t.Errorf("it differs from what was written (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// fillIn gives every field a value.
+func fillIn(v reflect.Value) {
+	stamp := time.Date(2026, time.June, 1, 12, 0, 0, 0, time.Local)
+	switch known := v.Addr().Interface().(type) {
+	case *metav1.Time:
+		known.Time = stamp
+		return
+	case *metav1.MicroTime:
+		known.Time = stamp
+		return
+	case *metav1.Duration:
+		known.Duration = time.Hour
+		return
+	case *metav1.FieldsV1:
+		known.SetRawString(`{"f:spec":{}}`)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fillIn(v.Elem())
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fillIn(v.Field(i))
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fillIn(v.Index(0))
+	case reflect.Map:
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fillIn(key)
+		fillIn(value)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(key, value)
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Uint8:
+		v.SetUint(7)
+	default:
+		v.SetInt(7)
 	}
 }
 
