@@ -6,6 +6,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -185,7 +186,7 @@ func (c *Cache) Deliver(kind string) {
 }
 
 // Get reads an object as the cache knows it.
-func (c *Cache) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+func (c *Cache) Get(_ context.Context, key client.ObjectKey, into client.Object, opts ...client.GetOption) error {
 	i, gvk, err := c.watching(into)
 	if err != nil {
 		return err
@@ -195,6 +196,11 @@ func (c *Cache) Get(_ context.Context, key client.ObjectKey, into client.Object,
 	found, ok := i.objects[key]
 	if !ok {
 		return apierrors.NewNotFound(groupResource(gvk), key.Name)
+	}
+	var o client.GetOptions
+	if o.ApplyOptions(opts); o.UnsafeDisableDeepCopy != nil && *o.UnsafeDisableDeepCopy {
+		reflect.ValueOf(into).Elem().Set(reflect.ValueOf(found).Elem())
+		return nil
 	}
 	copyInto(found, into)
 	return nil
