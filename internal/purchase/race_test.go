@@ -222,8 +222,8 @@ func TestSlotsAreTakenTogether(t *testing.T) {
 	}
 }
 
-// Where several slots were written together, the next one waits a moment for others. One
-// that comes alone keeps nobody waiting.
+// Where several slots were written together, the next ones wait a moment for others. Those
+// that came alone one after the other keep nobody waiting any more.
 func TestSlotsWaitForMoreInBulk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, writes := newWorld(t, readyIssuer(100)), 0
@@ -232,16 +232,18 @@ func TestSlotsWaitForMoreInBulk(t *testing.T) {
 			<-time.After(10 * time.Millisecond)
 			return c.SubResource(sub).Patch(ctx, o, patch, opts...)
 		}})
-		s.bulk = map[v1alpha1.IssuerRef]bool{theIssuer: true}
-		for _, step := range []struct {
+		s.bulk = map[v1alpha1.IssuerRef]int{theIssuer: 1}
+		type step struct {
 			what         string
 			asks, writes int
 			takes        time.Duration
-		}{
-			{"two where several were written together", 2, 1, slotPause + 10*time.Millisecond},
-			{"one after that", 1, 1, slotPause + 10*time.Millisecond},
-			{"one after one that came alone", 1, 1, 10 * time.Millisecond},
-		} {
+		}
+		steps := []step{{"two where several were written together", 2, 1, slotPause + 10*time.Millisecond}}
+		for i := range inBulk {
+			steps = append(steps, step{fmt.Sprintf("one after that, the %d.", i+1), 1, 1, slotPause + 10*time.Millisecond})
+		}
+		steps = append(steps, step{"one after all those that came alone", 1, 1, 10 * time.Millisecond})
+		for _, step := range steps {
 			before, began := writes, time.Now()
 			var work sync.WaitGroup
 			for i := range step.asks {
@@ -261,8 +263,8 @@ func TestSlotsWaitForMoreInBulk(t *testing.T) {
 				t.Errorf("%s: %d writes in %s, want %d in %s", step.what, n, took, step.writes, step.takes)
 			}
 		}
-		if w.slots() != 4 {
-			t.Errorf("%d slots were taken, want 4", w.slots())
+		if want := 3 + inBulk; int(w.slots()) != want {
+			t.Errorf("%d slots were taken, want %d", w.slots(), want)
 		}
 	})
 }

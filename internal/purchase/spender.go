@@ -75,7 +75,7 @@ type Spender struct {
 	slots   sync.Mutex // one write of slots at a time
 	mu      sync.Mutex
 	changes map[v1alpha1.IssuerRef]*batch // of slots, not being written yet
-	bulk    map[v1alpha1.IssuerRef]bool   // whether several were written together last
+	bulk    map[v1alpha1.IssuerRef]int    // how many more writes wait for others
 	flying  map[string]bool
 	// sent is, by the name of the purchase, the last attempt whose order this process may
 	// have sent. It is kept for as long as the process lives: a restored record may say
@@ -421,15 +421,20 @@ var errNotWritten = errors.New("the purchase limit was not written")
 // errBusy says that others change the issuer each time.
 var errBusy = errors.New("it is being changed all the time")
 
-// slotPause is how long a change waits for others, where several were written together last.
-// In bulk the limit's use would otherwise be written for nearly every order, with all that was
-// used of it. It is short: each order that waits holds a call of the vendor meanwhile.
-const slotPause = 100 * time.Millisecond
+const (
+	// slotPause is how long a change waits for others, where several were written together of
+	// late. In bulk the limit's use would otherwise be written for nearly every order, with all
+	// that was used of it. It is short: each order that waits holds a call of the vendor meanwhile.
+	slotPause = 100 * time.Millisecond
+	// inBulk is how many writes wait for others once several were written together: calls of the
+	// vendor come one by one, and that one had no company once does not end a rush.
+	inBulk = 5
+)
 
 // updateSlots changes the issuer's use of its limit. Within this process the
 // changes are made one after another, so that they do not conflict among
 // themselves, and those that come while one is written are written together, or many orders
-// at once would wait for each other; where several were, the next waits a moment for more.
+// at once would wait for each other; where several were, the next ones wait a moment for more.
 // Against other processes the resourceVersion guards.
 func (s *Spender) updateSlots(ctx context.Context, ref v1alpha1.IssuerRef, change func(v1alpha1.Issuer, time.Time)) error {
 	s.mu.Lock()
@@ -443,7 +448,7 @@ func (s *Spender) updateSlots(ctx context.Context, ref v1alpha1.IssuerRef, chang
 		s.changes[ref] = b
 	}
 	b.changes = append(b.changes, change)
-	bulk := s.bulk[ref]
+	bulk := s.bulk[ref] > 0
 	s.mu.Unlock()
 	if !first {
 		<-b.done
@@ -458,11 +463,16 @@ func (s *Spender) updateSlots(ctx context.Context, ref v1alpha1.IssuerRef, chang
 	s.mu.Lock()
 	// Whoever comes from here on waits for the next write.
 	delete(s.changes, ref)
-	if delete(s.bulk, ref); len(b.changes) > 1 {
+	switch {
+	case len(b.changes) > 1:
 		if s.bulk == nil {
-			s.bulk = map[v1alpha1.IssuerRef]bool{}
+			s.bulk = map[v1alpha1.IssuerRef]int{}
 		}
-		s.bulk[ref] = true
+		s.bulk[ref] = inBulk
+	case s.bulk[ref] > 1:
+		s.bulk[ref]--
+	default:
+		delete(s.bulk, ref)
 	}
 	s.mu.Unlock()
 	b.err = s.writeSlots(ctx, ref, b.changes)
