@@ -127,7 +127,8 @@ func (l *lists) pause(crowded bool) time.Duration {
 		// wait for theirs make room for others that need a list.
 		return gathering
 	}
-	longest, times := gathering, time.Duration(respite)
+	// Those who came while the list before was read have waited for that already.
+	longest, times := gathering/2, time.Duration(respite)
 	if l.shared >= many {
 		longest, times = 3*gathering, 3*respite
 	}

@@ -207,8 +207,8 @@ func TestListGathersReadersWhileOrdersWait(t *testing.T) {
 }
 
 // One list after the other would be read all the time: between two of them there is three
-// times as long as one takes, and half a second at most; and where many share them, three
-// times that.
+// times as long as one takes, and a quarter of a second at most; where many share them, nine
+// times, and a second and a half.
 func TestListsLeaveTimeBetweenThem(t *testing.T) {
 	for _, tc := range []struct {
 		latency time.Duration
@@ -216,7 +216,7 @@ func TestListsLeaveTimeBetweenThem(t *testing.T) {
 		pause   time.Duration
 	}{
 		{20 * time.Millisecond, many - 1, 60 * time.Millisecond},
-		{2 * time.Second, many - 1, gathering},
+		{2 * time.Second, many - 1, gathering / 2},
 		{20 * time.Millisecond, many, 180 * time.Millisecond},
 		{2 * time.Second, many, 3 * gathering},
 	} {
