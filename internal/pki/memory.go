@@ -20,7 +20,7 @@ var (
 // RequestKeySHA256 is KeySHA256 of the key in a signing request, whose signature it does
 // not check; empty if the request cannot be read.
 func RequestKeySHA256(csr []byte) string {
-	return keys.of(csr, func() string {
+	return keys.of(sha256.Sum256(csr), func() string {
 		der, _, ok := nextBlock(csr, typeRequest)
 		if !ok {
 			return ""
@@ -51,8 +51,7 @@ type memory[V any] struct {
 	known map[[sha256.Size]byte]V
 }
 
-func (m *memory[V]) of(text []byte, find func() V) V {
-	sum := sha256.Sum256(text)
+func (m *memory[V]) of(sum [sha256.Size]byte, find func() V) V {
 	v, ok := m.get(sum)
 	if !ok {
 		v = find()

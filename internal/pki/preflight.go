@@ -80,7 +80,7 @@ func Preflight(s Spec) (*Request, []Problem) {
 	report(fieldRequest, checkRequestedNames(csr)...)
 	commonName, unfit := chooseCommonName(csr)
 	report(fieldRequest, unfit...)
-	algorithm, sum, unusable := checkKey(s.CSR, csr, known)
+	algorithm, sum, unusable := checkKey(hash, csr, known)
 	report(fieldRequest, unusable...)
 	if len(problems) > 0 {
 		return nil, problems
@@ -262,9 +262,9 @@ func chooseCommonName(csr *x509.CertificateRequest) (name string, messages []str
 
 // checkKey accepts the keys for which the vendor's own client, certbro, orders
 // certificates, up to the RSA size that public CAs sign, and verifies that the
-// requester holds the key, unless that is known of the text. The size comes first: to
-// verify with an oversized key takes seconds.
-func checkKey(text []byte, csr *x509.CertificateRequest, known bool) (algorithm, sum string, messages []string) {
+// requester holds the key, unless that is known of the text with that hash. The size comes
+// first: to verify with an oversized key takes seconds.
+func checkKey(hash [sha256.Size]byte, csr *x509.CertificateRequest, known bool) (algorithm, sum string, messages []string) {
 	switch key := csr.PublicKey.(type) {
 	case *rsa.PublicKey:
 		algorithm = "RSA"
@@ -279,7 +279,7 @@ func checkKey(text []byte, csr *x509.CertificateRequest, known bool) (algorithm,
 	default:
 		return "", "", []string{"its key is of the type " + csr.PublicKeyAlgorithm.String() + ", and RSA and ECDSA are accepted: set the Certificate's privateKey.algorithm to RSA or ECDSA"}
 	}
-	sum = keys.of(text, func() string { return keyOf(csr) })
+	sum = keys.of(hash, func() string { return keyOf(csr) })
 	if sum == "" || (!known && csr.CheckSignature() != nil) {
 		return "", "", []string{"its signature was not made with its own key: delete this CertificateRequest and cert-manager makes another"}
 	}

@@ -169,30 +169,28 @@ func (r *Reconciler) report(ctx context.Context, cr *cmapi.CertificateRequest, a
 	if a.reason == "" {
 		return nil
 	}
-	before := cr
-	cr = &cmapi.CertificateRequest{ObjectMeta: cr.ObjectMeta, Status: *cr.Status.DeepCopy()}
+	answered := &cmapi.CertificateRequest{ObjectMeta: cr.ObjectMeta, Status: *cr.Status.DeepCopy()}
 	message := regfish.Sanitise(a.message, maxMessage)
-	cmutil.SetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionReady, cmmeta.ConditionFalse, a.reason, message)
+	cmutil.SetCertificateRequestCondition(answered, cmapi.CertificateRequestConditionReady, cmmeta.ConditionFalse, a.reason, message)
 	if a.reason != cmapi.CertificateRequestReasonPending {
 		stamp := metav1.NewTime(r.Clock.Now())
-		cr.Status.FailureTime = &stamp
+		answered.Status.FailureTime = &stamp
 	}
 	if a.invalid {
-		cmutil.SetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionInvalidRequest, cmmeta.ConditionTrue, a.reason, message)
+		cmutil.SetCertificateRequestCondition(answered, cmapi.CertificateRequestConditionInvalidRequest, cmmeta.ConditionTrue, a.reason, message)
 	}
 	const action = cmapi.CertificateRequestConditionType(v1alpha1.ConditionActionRequired)
 	// Where nobody ever had to act, the condition stays away.
-	if c := a.action; c != nil && (c.Status == metav1.ConditionTrue || cmutil.GetCertificateRequestCondition(cr, action) != nil) {
-		cmutil.SetCertificateRequestCondition(cr, action, cmmeta.ConditionStatus(c.Status), c.Reason, c.Message)
+	if c := a.action; c != nil && (c.Status == metav1.ConditionTrue || cmutil.GetCertificateRequestCondition(answered, action) != nil) {
+		cmutil.SetCertificateRequestCondition(answered, action, cmmeta.ConditionStatus(c.Status), c.Reason, c.Message)
 	}
-	if equality.Semantic.DeepEqual(before.Status, cr.Status) {
+	if equality.Semantic.DeepEqual(cr.Status, answered.Status) {
 		return nil
 	}
-	// The answer is decoded into it.
-	changed := cr.Status
-	cr = before.DeepCopy()
-	cr.Status = changed
-	if err := r.Client.Status().Patch(ctx, cr, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	// The API server's answer is decoded into it.
+	after := cr.DeepCopy()
+	after.Status = answered.Status
+	if err := r.Client.Status().Patch(ctx, after, client.MergeFromWithOptions(cr, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("answer request: %w", err)
 	}
 	return nil
