@@ -263,14 +263,20 @@ func (l *lasting) putKey(name, key string) {
 // that Kubernetes keeps in one Event count too.
 func (l *lasting) told(about client.Object, reason string) int {
 	l.t.Helper()
+	return l.events(about.GetNamespace(), reason, func(o *corev1.ObjectReference) bool { return o.UID == about.GetUID() })
+}
+
+// events counts how often somebody was told a reason about the objects.
+func (l *lasting) events(namespace, reason string, about func(*corev1.ObjectReference) bool) int {
+	l.t.Helper()
 	var list eventsv1.EventList
-	if err := l.Client.List(l.t.Context(), &list, client.InNamespace(about.GetNamespace())); err != nil {
+	if err := l.Client.List(l.t.Context(), &list, client.InNamespace(namespace)); err != nil {
 		l.t.Fatal(err)
 	}
 	n := 0
 	for _, e := range list.Items {
 		switch {
-		case e.Regarding.UID != about.GetUID() || e.Reason != reason:
+		case !about(&e.Regarding) || e.Reason != reason:
 		case e.Series != nil:
 			n += int(e.Series.Count)
 		default:
@@ -1036,10 +1042,16 @@ func TestActionRequiredOnTheRequest(t *testing.T) {
 	o := l.order(w.cr.Name, "asks for a person", inState(v1alpha1.StateActionRequired))
 	onceEach := func() {
 		t.Helper()
+		const reason = "OrganizationRequired"
 		for _, about := range []client.Object{o, w.cr, w.owner} {
 			l.eventually(fmt.Sprintf("the %T was told once", about), func() error {
-				if n := l.told(about, "OrganizationRequired"); n != 1 {
-					return fmt.Errorf("%d events", n)
+				want := 1
+				if about == w.owner {
+					// A busy cert-manager may have made the request twice: there were two orders.
+					want = l.events(o.Namespace, reason, func(told *corev1.ObjectReference) bool { return told.Kind == "RegfishOrder" && told.Name == o.Name })
+				}
+				if n := l.told(about, reason); n != want {
+					return fmt.Errorf("%d events, want %d", n, want)
 				}
 				return nil
 			})
