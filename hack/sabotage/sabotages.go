@@ -33,6 +33,7 @@ const (
 	reissuing  = "internal/purchase/reissuing.go"
 	reissue    = "internal/purchase/reissue.go"
 	lineage    = "internal/purchase/lineage.go"
+	order      = "internal/purchase/order.go"
 	clientFile = "internal/regfish/order.go"
 )
 
@@ -159,6 +160,10 @@ var sabotages = []sabotage{
 		old: "	if slices.ContainsFunc(p.Spec.Attempts, unresolved) {",
 		new: "	if slices.ContainsFunc(p.Spec.Attempts, unresolved) && !sourceRefused(p) {",
 	}).named("take the 5xx of a renewal for a refusal"),
+	family("lag", "altered:", "20", edit{file: order,
+		old: "Conditions: before.DeepCopy().Conditions,",
+		new: "Conditions: before.Conditions,",
+	}).named("write into what the cache has"),
 	{
 		// The network of the simulation does not reset streams; the tests of the client do.
 		name: "Go's default transport", pkg: "./internal/regfish", test: "^TestOrderIsSentOnceToAServerThatResetsStreams$", notices: "orders arrived over",

@@ -155,6 +155,9 @@ func (w *world) judge() result {
 	w.wantedThen(sold)
 	w.answered(sold)
 	w.limited(sold)
+	for _, lent := range w.store.Altered() {
+		w.violate("altered: %s was changed in the cache, where others read it", lent)
+	}
 	r.ends = w.endsOf(sold, records)
 	r.violations, r.hash = w.violations, w.hash.Sum64()
 	return r

@@ -73,9 +73,9 @@ func (c *Client) through(ctx context.Context, verb string, object runtime.Object
 }
 
 // Get reads an object.
-func (c *Client) Get(ctx context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+func (c *Client) Get(ctx context.Context, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
 	if c.Cache != nil {
-		return c.Cache.Get(ctx, key, object)
+		return c.Cache.Get(ctx, key, object, opts...)
 	}
 	object.SetNamespace(key.Namespace)
 	object.SetName(key.Name)

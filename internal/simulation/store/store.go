@@ -29,6 +29,8 @@ import (
 type Event struct {
 	Old, New client.Object
 	Time     time.Time
+
+	made client.Object // New as it was made
 }
 
 // Store holds the objects. Its own methods are those of an administrator whose calls are
@@ -190,7 +192,7 @@ func (s *Store) put(kind string, key types.NamespacedName, old, object client.Ob
 		s.objects[kind] = map[types.NamespacedName]client.Object{}
 	}
 	s.objects[kind][key] = object
-	s.log[kind] = append(s.log[kind], Event{Old: old, New: object, Time: time.Now()})
+	s.log[kind] = append(s.log[kind], Event{Old: old, New: object, Time: time.Now(), made: object.DeepCopyObject().(client.Object)})
 }
 
 // Patch changes an object, or its status, by a merge patch. A resourceVersion in the
@@ -364,6 +366,23 @@ func (s *Store) event(kind string, position int) (Event, bool) {
 		return Event{}, false
 	}
 	return s.log[kind][position], true
+}
+
+// Altered names the objects that were changed although they were only lent: by an event, or
+// by a cache that was asked for no copy. The caches of all processes lend the same ones.
+func (s *Store) Altered() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []string
+	for kind, events := range s.log {
+		for _, e := range events {
+			if e.New != nil && !reflect.DeepEqual(e.New, e.made) {
+				found = append(found, fmt.Sprintf("%s %s/%s of version %s", kind, e.made.GetNamespace(), e.made.GetName(), e.made.GetResourceVersion()))
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
 }
 
 // Version is a number that grows with every change.

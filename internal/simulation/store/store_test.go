@@ -306,3 +306,62 @@ func TestTheStoreAnswersAsARealAPIServerDoes(t *testing.T) {
 		})
 	}
 }
+
+// What is lent is for reading, and whoever changes it is found out.
+func TestWhatIsLentIsNotAltered(t *testing.T) {
+	purchase := func() *v1alpha1.RegfishPurchase {
+		return &v1alpha1.RegfishPurchase{ObjectMeta: metav1.ObjectMeta{Namespace: "ledger", Name: "p"}, Spec: v1alpha1.PurchaseSpec{DNSNames: []string{"www.example.com"}}}
+	}
+	for name, tt := range map[string]struct {
+		read func(client.Reader) *v1alpha1.RegfishPurchase
+		want []string
+	}{
+		"a copy": {func(c client.Reader) *v1alpha1.RegfishPurchase {
+			p := purchase()
+			if err := c.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}, nil},
+		"the cache's own": {func(c client.Reader) *v1alpha1.RegfishPurchase {
+			p := purchase()
+			if err := c.Get(t.Context(), client.ObjectKeyFromObject(p), p, client.UnsafeDisableDeepCopy); err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}, []string{"RegfishPurchase ledger/p of version 2"}},
+		"a copy in a list": {func(c client.Reader) *v1alpha1.RegfishPurchase {
+			var list v1alpha1.RegfishPurchaseList
+			if err := c.List(t.Context(), &list); err != nil {
+				t.Fatal(err)
+			}
+			return &list.Items[0]
+		}, nil},
+		"the cache's own in a list": {func(c client.Reader) *v1alpha1.RegfishPurchase {
+			var list v1alpha1.RegfishPurchaseList
+			if err := c.List(t.Context(), &list, client.UnsafeDisableDeepCopy); err != nil {
+				t.Fatal(err)
+			}
+			return &list.Items[0]
+		}, []string{"RegfishPurchase ledger/p of version 2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := store.New(operator.Scheme())
+			if err := s.Create(purchase()); err != nil {
+				t.Fatal(err)
+			}
+			c := store.NewCache(s)
+			if _, err := c.GetInformer(t.Context(), purchase()); err != nil {
+				t.Fatal(err)
+			}
+			p := tt.read(&store.Client{Store: s, Cache: c})
+			if found := s.Altered(); found != nil {
+				t.Errorf("before anything was changed: %q", found)
+			}
+			p.Spec.DNSNames[0] = "www.example.org"
+			if diff := cmp.Diff(tt.want, s.Altered()); diff != "" {
+				t.Errorf("altered (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
