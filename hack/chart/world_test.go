@@ -116,11 +116,7 @@ func (w *world) get(o client.Object) error {
 
 // program is the controller, built once.
 var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "regfish-issuer-chart-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "regfish-issuer")
+	path := filepath.Join(testenv.Folder(), "regfish-issuer")
 	return path, build(root, path)
 })
 

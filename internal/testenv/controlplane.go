@@ -189,8 +189,11 @@ func (cp *ControlPlane) startAPIServer(assets string, crds []string, auditLog st
 		return errors.Join(fmt.Errorf("%w\n%s%s", err, cp.tail("etcd"), cp.tail("kube-apiserver")), env.Stop())
 	}
 	cp.Config = config
-	_, err = fmt.Fprintln(cp.alive, pid(etcd), pid(apiServer))
-	return err
+	if _, err := fmt.Fprintln(cp.alive, pid(etcd), pid(apiServer)); err != nil {
+		return err
+	}
+	// Its certificates are in a folder that the guard does not know. There is no webhook.
+	return env.WebhookInstallOptions.Cleanup()
 }
 
 // pid digs the id of a component's process out of envtest, which does not tell it.

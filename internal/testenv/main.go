@@ -84,6 +84,9 @@ func run(m *testing.M, opts Options) (code int, err error) {
 	return m.Run(), nil
 }
 
+// Folder is removed when the tests of this test binary end, however they end.
+func Folder() string { return shared.plane.dir }
+
 // startAll starts control planes side by side.
 func startAll(planes []*ControlPlane, opts Options) error {
 	started := make(chan error, len(planes))
