@@ -151,9 +151,9 @@ func (s *stage) checkLedger(ctx context.Context, want int) error {
 	}
 	var ledger []string
 	for _, p := range list.Items {
-		// A plan was never sent; it stands for a question to a person. Nor was what has no id:
-		// the request ended before that.
-		if p.Spec.Number > 0 && p.Spec.CertificateID != "" {
+		// A plan was never sent; it stands for a question to a person. Nor was what has ended
+		// without an id: its request was gone before.
+		if p.Spec.Number > 0 && (p.Spec.CertificateID != "" || p.Status.State != v1alpha1.StateEnded) {
 			ledger = append(ledger, p.Spec.CertificateID)
 		}
 	}
