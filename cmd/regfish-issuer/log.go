@@ -34,7 +34,8 @@ func logTo(format string, verbosity int) error {
 
 // late formats attributes when there is a line that shows them. controller-runtime adds seven
 // to a logger for every reconcile, and hardly any of those says anything: formatted at once
-// they were a tenth of the garbage that the reconciles of a start left. What is added must not change afterwards.
+// they were a tenth of the garbage that the reconciles of a start left. What is added must not
+// change afterwards.
 type late struct {
 	to    slog.Handler
 	attrs []slog.Attr

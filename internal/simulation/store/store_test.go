@@ -312,56 +312,44 @@ func TestWhatIsLentIsNotAltered(t *testing.T) {
 	purchase := func() *v1alpha1.RegfishPurchase {
 		return &v1alpha1.RegfishPurchase{ObjectMeta: metav1.ObjectMeta{Namespace: "ledger", Name: "p"}, Spec: v1alpha1.PurchaseSpec{DNSNames: []string{"www.example.com"}}}
 	}
-	for name, tt := range map[string]struct {
-		read func(client.Reader) *v1alpha1.RegfishPurchase
-		want []string
-	}{
-		"a copy": {func(c client.Reader) *v1alpha1.RegfishPurchase {
+	for name, read := range map[string]func(client.Reader, client.UnsafeDisableDeepCopyOption) *v1alpha1.RegfishPurchase{
+		"read": func(c client.Reader, lent client.UnsafeDisableDeepCopyOption) *v1alpha1.RegfishPurchase {
 			p := purchase()
-			if err := c.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+			if err := c.Get(t.Context(), client.ObjectKeyFromObject(p), p, lent); err != nil {
 				t.Fatal(err)
 			}
 			return p
-		}, nil},
-		"the cache's own": {func(c client.Reader) *v1alpha1.RegfishPurchase {
-			p := purchase()
-			if err := c.Get(t.Context(), client.ObjectKeyFromObject(p), p, client.UnsafeDisableDeepCopy); err != nil {
-				t.Fatal(err)
-			}
-			return p
-		}, []string{"RegfishPurchase ledger/p of version 2"}},
-		"a copy in a list": {func(c client.Reader) *v1alpha1.RegfishPurchase {
+		},
+		"listed": func(c client.Reader, lent client.UnsafeDisableDeepCopyOption) *v1alpha1.RegfishPurchase {
 			var list v1alpha1.RegfishPurchaseList
-			if err := c.List(t.Context(), &list); err != nil {
+			if err := c.List(t.Context(), &list, lent); err != nil {
 				t.Fatal(err)
 			}
 			return &list.Items[0]
-		}, nil},
-		"the cache's own in a list": {func(c client.Reader) *v1alpha1.RegfishPurchase {
-			var list v1alpha1.RegfishPurchaseList
-			if err := c.List(t.Context(), &list, client.UnsafeDisableDeepCopy); err != nil {
-				t.Fatal(err)
-			}
-			return &list.Items[0]
-		}, []string{"RegfishPurchase ledger/p of version 2"}},
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			s := store.New(operator.Scheme())
-			if err := s.Create(purchase()); err != nil {
-				t.Fatal(err)
-			}
-			c := store.NewCache(s)
-			if _, err := c.GetInformer(t.Context(), purchase()); err != nil {
-				t.Fatal(err)
-			}
-			p := tt.read(&store.Client{Store: s, Cache: c})
-			if found := s.Altered(); found != nil {
-				t.Errorf("before anything was changed: %q", found)
-			}
-			p.Spec.DNSNames[0] = "www.example.org"
-			if diff := cmp.Diff(tt.want, s.Altered()); diff != "" {
-				t.Errorf("altered (-want +got):\n%s", diff)
-			}
-		})
+		for lent, want := range map[client.UnsafeDisableDeepCopyOption][]string{
+			false: nil,
+			true:  {"RegfishPurchase ledger/p of version 2"},
+		} {
+			t.Run(fmt.Sprintf("%s, lent: %t", name, lent), func(t *testing.T) {
+				s := store.New(operator.Scheme())
+				if err := s.Create(purchase()); err != nil {
+					t.Fatal(err)
+				}
+				c := store.NewCache(s)
+				if _, err := c.GetInformer(t.Context(), purchase()); err != nil {
+					t.Fatal(err)
+				}
+				p := read(&store.Client{Store: s, Cache: c}, lent)
+				if found := s.Altered(); found != nil {
+					t.Errorf("before anything was changed: %q", found)
+				}
+				p.Spec.DNSNames[0] = "www.example.org"
+				if diff := cmp.Diff(want, s.Altered()); diff != "" {
+					t.Errorf("altered (-want +got):\n%s", diff)
+				}
+			})
+		}
 	}
 }
